@@ -1,0 +1,21 @@
+"""Rules for all tests."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import settings
+
+# Time says nothing about correctness on a busy machine; pytest's own time-out bounds each test.
+settings.register_profile("sipbot", deadline=None)
+settings.load_profile("sipbot")
+
+# These drive real processes and sockets, so that a machine that stands still for a moment can make
+# a good server look bad. What is really broken fails every time.
+_REAL_TIME = ("interop", "processes", "fuzz", "transport", "http", "cli")
+RERUNS = 2
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.parent.name in _REAL_TIME:
+            item.add_marker(pytest.mark.flaky(reruns=RERUNS))

@@ -1,0 +1,31 @@
+"""Programs that interop tests talk to: found, or a skip that says what to install.
+
+With ``SIPBOT_REQUIRE_PEERS=1`` (as in continuous integration) a missing one fails the test.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import Final
+
+import pytest
+
+PACKAGES: Final = {
+    "baresip": "baresip",
+    "cc": "gcc",
+    "sipp": "sip-tester",
+    "sngrep": "sngrep",
+    "tshark": "tshark",
+}  # program -> Debian package
+
+
+def require(program: str) -> str:
+    """The path of ``program``; skips or fails the running test when it is not installed."""
+    path = shutil.which(program)
+    if path is not None:
+        return path
+    reason = f"{program} is not installed (Debian: apt-get install {PACKAGES[program]})"
+    if os.environ.get("SIPBOT_REQUIRE_PEERS") == "1":
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
