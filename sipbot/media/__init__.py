@@ -1,0 +1,1 @@
+"""The media plane: every RTP socket, one clock, arrays over all calls."""
