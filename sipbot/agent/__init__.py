@@ -1,0 +1,1 @@
+"""Agents: what talks to callers. They see ``sipbot.call`` and nothing below it."""

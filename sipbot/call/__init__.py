@@ -1,0 +1,1 @@
+"""The call as an agent sees it, and the port that every kind of leg implements."""
