@@ -1,0 +1,1 @@
+"""Exotel: the messages of its AgentStream WebSocket (``wire``), without any I/O."""
