@@ -1,0 +1,209 @@
+"""The supervisor: owns the listening sockets, and starts, watches and restarts all the others.
+
+It takes no calls and runs no agents, so that nothing can disturb it. SIGTERM drains, a second one
+ends everything at once; SIGHUP reloads the configuration.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import Coroutine
+from itertools import count
+from pathlib import Path
+from typing import Any, Final
+
+from sipbot.clock import Clock
+from sipbot.errors import ConfigError, SipbotError
+from sipbot.ops.config import Config
+from sipbot.ops.load import load
+from sipbot.ops.logs import Logger, get_logger
+from sipbot.runtime.backoff import Backoff
+from sipbot.runtime.fleet import Fleet
+from sipbot.runtime.limits import raise_file_limit
+from sipbot.runtime.rules import needs_restart
+from sipbot.runtime.tls_files import tls_contexts
+from sipbot.runtime.web import FleetView, Front, serving
+from sipbot.runtime.worker_count import worker_count
+from sipbot.sip.effects import Transport
+from sipbot.transport.local import bound_socket
+
+DRAIN_SPARE_S: Final = 10.0  # seconds beyond the deadline for goodbyes; then the edge is killed
+
+_EXIT_KILLED: Final = 1
+
+
+class Supervisor:
+    """``path`` is the configuration file, to be read again for a reload; ``base`` its directory."""
+
+    def __init__(
+        self, config: Config, base: Path | None, path: Path | None, clock: Clock, workers: int
+    ) -> None:
+        self._config, self._base, self._path = config, base, path
+        self._clock, self._workers = clock, workers
+        self._log: Logger = get_logger("supervisor")
+        self._numbers = count(1)
+        self._sockets: list[tuple[Transport, socket.socket]] = []
+        self._stop, self._at_once = asyncio.Event(), asyncio.Event()
+        self._reload = asyncio.Event()
+        self._front = Front()
+        self._loop = asyncio.get_running_loop()
+
+    async def run(self) -> int:
+        """Take calls until told to stop; returns the exit code. Raises SipbotError at the start."""
+        raise_file_limit(self._config.limits.max_calls, self._log)
+        self._listen_to_signals()
+        try:
+            for wanted in self._config.sip.listen:
+                self._sockets.append((wanted.transport, await bound_socket(wanted)))
+            listen = self._config.http.listen
+            async with serving(listen, self._front, self._clock, self._log) as urls:
+                fleet = await self._begin()
+                self._say_ready((*fleet.listeners, *urls))
+                return await self._serve(fleet)
+        finally:
+            for _, one in self._sockets:
+                one.close()
+            self._log.info("stopped")
+
+    async def _begin(self) -> Fleet:
+        fleet = self._fleet()
+        try:
+            await fleet.start(self._workers)
+        except BaseException:
+            await fleet.close()
+            raise
+        self._front.behind = FleetView(fleet, self._clock)
+        return fleet
+
+    async def _serve(self, fleet: Fleet) -> int:
+        backoff, began = Backoff(), self._clock.monotonic()
+        while True:
+            await self._first_of(self._stop, self._reload, fleet.edge.gone)
+            if self._stop.is_set():
+                return await self._drain(fleet)
+            if fleet.edge.gone.is_set():
+                wait_s = backoff.after(self._clock.monotonic() - began)
+                fleet = await self._restart(fleet, wait_s)
+                began = self._clock.monotonic()
+            elif self._reload.is_set():
+                self._reload.clear()
+                await self._unless_stopped(self._adopt(fleet))
+
+    async def _unless_stopped(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do it, but give it up when we are told to stop."""
+        task, stop = self._loop.create_task(work), self._loop.create_task(self._stop.wait())
+        both: set[asyncio.Task[Any]] = {task, stop}
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        stop.cancel()
+        if not task.done():
+            task.cancel()
+            await asyncio.wait({task})
+        else:
+            await task
+
+    def _fleet(self) -> Fleet:
+        number = lambda: next(self._numbers)  # noqa: E731
+        return Fleet(self._config, self._base, self._sockets, number, self._clock, self._log)
+
+    # --- a dead edge ----------------------------------------------------------------------------
+
+    async def _restart(self, fleet: Fleet, wait_s: float) -> Fleet:
+        """The edge is dead and every call with it: a new one takes the listeners over."""
+        self._log.error(
+            "edge ended", code=fleet.edge.code, calls_lost=fleet.calls, again_in_s=wait_s
+        )
+        await fleet.close()
+        backoff = Backoff()
+        while not self._stop.is_set():
+            await self._pause(wait_s)
+            fresh = self._fleet()
+            try:
+                await fresh.start(self._workers)
+            except SipbotError as error:
+                await fresh.close()
+                wait_s = backoff.after(0.0)
+                self._log.error("edge not started", error=str(error), again_in_s=wait_s)
+                continue
+            self._front.behind = FleetView(fresh, self._clock)
+            self._log.info("edge restarted", listeners=list(fresh.listeners))
+            return fresh
+        return fleet
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._stop.wait()
+        except TimeoutError:
+            return
+
+    # --- reload ---------------------------------------------------------------------------------
+
+    async def _adopt(self, fleet: Fleet) -> None:
+        """Read the configuration again and use it for new calls, or refuse it as a whole."""
+        try:
+            loaded = load(self._path, os.environ)
+            tls_contexts(loaded.config.sip, self._clock, self._log)
+            workers = worker_count(loaded.config.workers) or self._workers
+            await fleet.adopt(loaded.config, workers)
+        except ConfigError as error:
+            problems = [str(problem) for problem in error.problems]
+            self._log.error("reload refused", problems=problems)
+            return
+        except SipbotError as error:
+            self._log.error("reload refused", problems=[str(error)])
+            return
+        later = list(needs_restart(self._config, loaded.config))
+        if loaded.config.limits.max_calls > fleet.slots:
+            later.append("limits.max_calls")
+        self._config, self._workers = loaded.config, workers
+        if later:
+            self._log.warning("settings wait for a restart", settings=later)
+        self._log.info("reloaded", file=str(loaded.path), workers=workers)
+
+    # --- the end --------------------------------------------------------------------------------
+
+    async def _drain(self, fleet: Fleet) -> int:
+        self._front.stopping = True
+        deadline_s = self._config.call.drain_s
+        self._log.info("draining", calls=fleet.calls, deadline_s=deadline_s)
+        fleet.drain(deadline_s)
+        await self._first_of(fleet.edge.gone, self._at_once, seconds=deadline_s + DRAIN_SPARE_S)
+        if not fleet.edge.gone.is_set():
+            fleet.drain(0.0)
+            await fleet.edge.wait_gone(DRAIN_SPARE_S)
+        code = fleet.edge.code
+        await fleet.close()
+        return _EXIT_KILLED if code is None or code < 0 else code
+
+    # --- inside ---------------------------------------------------------------------------------
+
+    def _listen_to_signals(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, self._on_stop)
+        self._loop.add_signal_handler(signal.SIGHUP, self._reload.set)
+
+    def _on_stop(self) -> None:
+        """First: drain. Second: at once. A third one ends us the hard way, and so all of us."""
+        if self._stop.is_set():
+            self._at_once.set()
+            for number in (signal.SIGTERM, signal.SIGINT):
+                self._loop.remove_signal_handler(number)
+        self._stop.set()
+
+    def _say_ready(self, listeners: tuple[str, ...]) -> None:
+        """The one line that scripts wait for."""
+        sys.stdout.write(f"ready {' '.join(listeners)}\n")
+        sys.stdout.flush()
+        self._log.info("ready", listeners=list(listeners), workers=self._workers)
+
+    async def _first_of(self, *events: asyncio.Event, seconds: float | None = None) -> None:
+        waiting = [asyncio.ensure_future(event.wait()) for event in events]
+        try:
+            await asyncio.wait(waiting, timeout=seconds, return_when="FIRST_COMPLETED")
+        finally:
+            for one in waiting:
+                one.cancel()

@@ -1,0 +1,143 @@
+"""A worker process: agents, and the calls that the edge gives them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from typing import Final
+
+from sipbot.clock import SystemClock, process_cpu_s
+from sipbot.errors import ConfigError, SipbotError
+from sipbot.legs.remote import RemoteLeg
+from sipbot.ops.counters import Counters
+from sipbot.ops.logs import get_logger
+from sipbot.runtime.apology import make_apology
+from sipbot.runtime.assembly import host_parts
+from sipbot.runtime.child import WorkerBoot, adopt_socket, ignore_stop_signals
+from sipbot.runtime.host import HostParts, LocalHost, Placement
+from sipbot.runtime.link import messages as msg
+from sipbot.runtime.link.channel import Channel
+from sipbot.runtime.link.shared import SharedRings
+from sipbot.runtime.loop import settle_collector
+from sipbot.runtime.worker_host import BEAT_S
+from sipbot.runtime.worker_link import WorkerLink
+
+LAST_RECORDS_S: Final = 3.0  # seconds for agents to notice that the edge is gone
+
+_EXIT_FAILED: Final = 1
+
+
+class _LeaveError(Exception):
+    """Ends the task group of a worker, with the agents that did not end by themselves."""
+
+
+async def run_worker(boot: WorkerBoot) -> int:
+    """Run agents until retired, or until edge or supervisor are gone; returns the exit code."""
+    ignore_stop_signals(asyncio.get_running_loop())
+    above = _Above(boot)
+    try:
+        parts = host_parts(boot.config, boot.base, SystemClock(), Counters())
+    except (SipbotError, ImportError) as error:
+        above.fail(error)
+        return _EXIT_FAILED
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            worker = Worker(boot, above, parts, tasks)
+            await worker.run()
+            raise _LeaveError
+    except* _LeaveError:
+        pass
+    return 0
+
+
+class _Above:
+    """The channel to the supervisor."""
+
+    def __init__(self, boot: WorkerBoot) -> None:
+        self.retired = asyncio.Event()
+        self.lost = asyncio.Event()
+        self.channel: Channel[msg.ToWorkerFromAbove] = Channel(
+            adopt_socket(boot.control),
+            msg.ToWorkerFromAbove,
+            lambda message, _: self.retired.set(),
+            lambda rule: self.lost.set(),
+        )
+
+    def fail(self, error: Exception) -> None:
+        """Say why this worker cannot begin."""
+        problems = error.problems if isinstance(error, ConfigError) else ()
+        plain = tuple((one.file, one.line, one.key, one.value, one.message) for one in problems)
+        self.channel.send(msg.Failed(str(error), plain))
+
+
+class Worker:
+    """The parts of a worker, joined."""
+
+    def __init__(
+        self, boot: WorkerBoot, above: _Above, parts: HostParts, tasks: asyncio.TaskGroup
+    ) -> None:
+        self._boot, self._above, self._parts = boot, above, parts
+        self._log = get_logger("worker")
+        self._loop = asyncio.get_running_loop()
+        self._edge_lost = asyncio.Event()
+        self._edge: Channel[msg.ToWorker] = Channel(
+            adopt_socket(boot.edge), msg.ToWorker, self._on_message, self._on_edge_lost
+        )
+        rings = SharedRings(boot.memory, boot.slots)
+        self._link = WorkerLink(rings, boot.eventfd, self._edge, self._on_call)
+        self._host = LocalHost(parts, tasks, self._link.finished)
+
+    async def run(self) -> None:
+        """Say hello, then take calls until it is time to go."""
+        text = self._boot.config.call.lost_apology
+        apology = await make_apology(self._parts.synthesizer, text, self._log)
+        settle_collector()
+        self._edge.send(msg.Hello(apology.tobytes()))
+        self._above.channel.send(msg.Loaded())
+        self._beat()
+        await _first_of(self._above.retired, self._above.lost, self._edge_lost)
+        if self._above.retired.is_set():
+            self._edge.send(msg.Closing())
+            await self._finish_calls()
+        if self._edge_lost.is_set() and self._host.calls:
+            self._log.error("edge lost", calls=self._host.calls)
+            self._link.lost()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LAST_RECORDS_S):
+                    await self._host.wait_empty()
+        self._link.close()
+        self._edge.close()
+        self._above.channel.close()
+
+    async def _finish_calls(self) -> None:
+        empty = self._loop.create_task(self._host.wait_empty())
+        gone = self._loop.create_task(_first_of(self._above.lost, self._edge_lost))
+        await asyncio.wait({empty, gone}, return_when=asyncio.FIRST_COMPLETED)
+        empty.cancel()
+        gone.cancel()
+
+    def _beat(self) -> None:
+        self._loop.call_later(BEAT_S, self._beat)
+        beat = msg.Beat(self._host.calls, process_cpu_s())
+        self._edge.send(beat)
+        self._above.channel.send(beat)
+
+    def _on_call(self, leg: RemoteLeg, placement: Placement) -> None:
+        self._host.take(leg, placement)
+
+    def _on_message(self, message: msg.ToWorker, descriptors: Sequence[int]) -> None:
+        self._link.on_message(message)
+
+    def _on_edge_lost(self, rule: str) -> None:
+        self._edge_lost.set()
+
+
+async def _first_of(*events: asyncio.Event) -> None:
+    """Wait until one of them is set."""
+    waiting = [asyncio.ensure_future(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for one in waiting:
+            one.cancel()
