@@ -6,24 +6,16 @@ from it. Units stand in the names (``_s``, ``_ms``) or in the text. ``sipbot.ops
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sized
 from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    model_validator,
-)
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from sipbot.ops.values import FilePath, HttpListenUrl, ListenUrl, Network, Ports
+from sipbot.ops.config_http import HttpConfig
+from sipbot.ops.section import Name, NotEmpty, Seconds, Section, matching, not_empty
+from sipbot.ops.values import FilePath, ListenUrl, Network, Ports
 
 MAX_WORKERS: Final = 64  # processes
 HIGHEST_CALLS: Final = 20_000  # calls; more than the RTP ports of one address can carry
-NAME_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"  # of agents and trunks
 ENTRY_PATTERN: Final = r"^[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*$"
 
 
@@ -33,56 +25,15 @@ def _workers(value: object) -> object:
     raise ValueError(f"must be auto or a whole number from 0 to {MAX_WORKERS}")
 
 
-def _not_empty(values: Sized) -> Sized:
-    if not values:
-        raise ValueError("must hold at least one")
-    return values
-
-
-def _matches(pattern: str, message: str) -> AfterValidator:
-    def check(text: str) -> str:
-        if re.fullmatch(pattern, text) is None:
-            raise ValueError(message)
-        return text
-
-    return AfterValidator(check)
-
-
 Workers = Annotated[
     Literal["auto"] | Annotated[int, Field(ge=0, le=MAX_WORKERS)], BeforeValidator(_workers)
 ]
-# A checker of its own instead of min_length, which would also complain of a list whose only item
-# is wrong.
-NotEmpty = (AfterValidator(_not_empty), Field(json_schema_extra={"minItems": 1}))
-Name = Annotated[
-    str, _matches(NAME_PATTERN, "a name has up to 64 letters, digits and _.- and starts plainly")
-]
 Entry = Annotated[
     str,
-    _matches(ENTRY_PATTERN, "must look like package.module:Class"),
+    matching(ENTRY_PATTERN, "must look like package.module:Class"),
     Field(examples=["mypackage.bot:Receptionist"], json_schema_extra={"pattern": ENTRY_PATTERN}),
 ]
-Seconds = Annotated[float, Field(gt=0, le=86_400)]
 CodecName: TypeAlias = Literal["PCMA", "PCMU"]
-
-
-class Section(BaseModel):
-    """Part of the file: unknown keys are mistakes, an empty section means its defaults."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        use_attribute_docstrings=True,
-        coerce_numbers_to_str=True,
-        validate_by_name=True,
-        validate_by_alias=True,
-    )
-    empty_means_defaults: ClassVar[bool] = True
-
-    @model_validator(mode="before")
-    @classmethod
-    def _empty(cls, data: Any) -> Any:
-        return {} if data is None and cls.empty_means_defaults else data
 
 
 class TlsConfig(Section):
@@ -179,14 +130,6 @@ class MediaConfig(Section):
         if len(set(self.codecs)) != len(self.codecs):
             raise ValueError("each codec may stand once in codecs")
         return self
-
-
-class HttpConfig(Section):
-    """HTTP interface for monitoring: `/health`, `/ready`, `/metrics`. See `docs/operations.md`."""
-
-    listen: HttpListenUrl | None = None
-    """Where to serve HTTP, for example `http://127.0.0.1:8080`. Whoever reaches it may read it:
-    keep it on loopback or a private network. Absent: no HTTP."""
 
 
 class LimitsConfig(Section):
@@ -306,7 +249,7 @@ class PythonAgentConfig(Section):
     """Always `python`."""
     entry: Entry
     """`package.module:Class`. The directory of the configuration file is on the import path."""
-    settings: dict[str, Any] = {}
+    settings: dict[str, Any] = Field(default_factory=dict)
     """Handed to the class as keyword arguments."""
 
 
@@ -331,7 +274,7 @@ class RouteConfig(Section):
     """Caller: the user part of From or of P-Asserted-Identity."""
     trunk: str | None = None
     """Name of the trunk that the call came by."""
-    header: dict[str, str] = {}
+    header: dict[str, str] = Field(default_factory=dict)
     """Header names and the text that each must hold."""
     path: str | None = None
     """Path of the WebSocket request. SIP calls have none, so such a route never takes them."""
@@ -367,17 +310,18 @@ class Config(Section):
     """HTTP interface."""
     workers: Workers = "auto"
     """Processes for agents, apart from the one that carries audio and signalling, so that no agent
-    disturbs another's calls. `auto`: one process for everything. 0: the same."""
+    disturbs another's calls. `auto`: one for each core but one, at least one (Linux; elsewhere 0).
+    0: everything in one process, for debugging."""
     limits: LimitsConfig = LimitsConfig()
     """What one sipbot takes on."""
     call: CallConfig = CallConfig()
     """The life of each call."""
     speech: SpeechConfig = SpeechConfig()
     """How sipbot speaks."""
-    trunks: dict[Name, TrunkConfig] = {}
+    trunks: dict[Name, TrunkConfig] = Field(default_factory=dict)
     """Peers by name. With none, only loopback and private addresses may call; with any, only
     trunks may."""
-    agents: Annotated[dict[Name, AgentConfig], AfterValidator(_not_empty)] = Field(
+    agents: Annotated[dict[Name, AgentConfig], AfterValidator(not_empty)] = Field(
         default_factory=_default_agents
     )
     """Agents by name. Absent: one agent `echo`."""

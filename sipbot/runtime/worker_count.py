@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Final, Literal
-
-AUTO_STARTS_WORKERS: Final = False
+from typing import Literal
 
 
 def worker_count(configured: int | Literal["auto"]) -> int:
@@ -18,4 +16,4 @@ def worker_count(configured: int | Literal["auto"]) -> int:
         return 0
     if configured != "auto":
         return configured
-    return max(len(os.sched_getaffinity(0)) - 1, 1) if AUTO_STARTS_WORKERS else 0
+    return max(len(os.sched_getaffinity(0)) - 1, 1)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from .harness import BotConfig
+from .harness import CALM, BotConfig
 from .ports import HOST, free_block, wait_bound
 from .process import GoneError, Program
 from .wire import Caller, Line, audio_offer, take_apart
@@ -61,7 +61,7 @@ def test_configuration_is_what_the_contract_says() -> None:
     assert document["media"]["ports"] == "20000-20019"
     assert document["media"]["srtp"] == "off"
     assert document["media"]["codecs"] == ["PCMA", "PCMU"]
-    assert document["limits"] == {"max_calls": 3}
+    assert document["limits"] == {**CALM, "max_calls": 3}
     assert config.uri("echo", "tls") == "sip:echo@127.0.0.1:5061;transport=tls"
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from sipbot.errors import ConfigError, ConfigProblem
-from sipbot.ops.config import Config, FlowAgentConfig, HttpConfig
+from sipbot.ops.config import Config, FlowAgentConfig
+from sipbot.ops.config_http import HttpConfig
 from sipbot.ops.load import EMBEDDED_DEFAULT, Loaded, load
 
 ROOT = Path(__file__).resolve().parents[2]
