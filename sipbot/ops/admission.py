@@ -56,6 +56,7 @@ class Admission:
 
     def __init__(self, trunks: Mapping[str, Iterable[IpNetwork]]) -> None:
         rules = [(network, name) for name, networks in trunks.items() for network in networks]
+        self._open = not trunks
         # Longest prefix first, so that the first match is the most exact one.
         self._rules = sorted(rules, key=lambda rule: rule[0].prefixlen, reverse=True)
         self._remembered: dict[str, Verdict] = {}
@@ -77,7 +78,7 @@ class Admission:
             return Verdict(None, BAD_ADDRESS)
         if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
             address = address.ipv4_mapped
-        if not self._rules:
+        if self._open:
             local = any(address in network for network in LOCAL_NETWORKS)
             return Verdict(None, LOCAL if local else NOT_LOCAL)
         for network, name in self._rules:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from sipbot.ops.config_http import HttpConfig
+from sipbot.ops.config_http import HttpConfig, StreamConfig
 from sipbot.ops.section import Name, NotEmpty, Seconds, Section, matching, not_empty
 from sipbot.ops.values import FilePath, ListenUrl, Network, Ports
 
@@ -210,13 +210,22 @@ class TrunkConfig(Section):
     profile: Literal["generic", "exotel"] = "generic"
     """What kind of peer this is. In this release both are served the same way: what Exotel needs
     harms nobody else. Headers such as X-Exotel-CallSid reach agents and routes from any trunk."""
-    allow: Annotated[tuple[Network, ...], *NotEmpty]
-    """Addresses and networks that the trunk's SIP comes from. The longest matching prefix of all
-    trunks decides."""
+    allow: Annotated[tuple[Network, ...], *NotEmpty] = ()
+    """Addresses and networks that the trunk's SIP and streams come from. The longest matching
+    prefix of all trunks decides. May be left out for a trunk whose streams bring user and
+    password."""
     max_calls: int | None = Field(default=None, ge=1, le=HIGHEST_CALLS)
     """Calls at the same time from this trunk. Absent: `limits.max_calls_per_trunk`."""
+    stream: StreamConfig = StreamConfig()
+    """AgentStream WebSockets of this trunk."""
 
     empty_means_defaults: ClassVar[bool] = False
+
+    @model_validator(mode="after")
+    def _somebody_may_call(self) -> TrunkConfig:
+        if not self.allow and self.stream.user is None:
+            raise ValueError("allow must hold at least one address, or stream user and password")
+        return self
 
 
 class EchoAgentConfig(Section):

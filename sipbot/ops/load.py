@@ -98,11 +98,13 @@ def _shared_networks(config: Config, document: Document) -> Iterator[ConfigProbl
 
 
 def _missing_files(config: Config, document: Document) -> Iterator[ConfigProblem]:
-    tls = config.sip.tls
+    tls, http = config.sip.tls, config.http.tls
     named = [
         (("sip", "tls", "certificate"), tls.certificate),
         (("sip", "tls", "private_key"), tls.private_key),
         (("sip", "tls", "ca"), tls.ca),
+        (("http", "tls", "certificate"), http and http.certificate),
+        (("http", "tls", "private_key"), http and http.private_key),
         *(
             (("agents", name, "file"), agent.file)
             for name, agent in config.agents.items()

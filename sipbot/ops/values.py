@@ -27,7 +27,7 @@ _LISTEN: Final = re.compile(
     r"(?P<transport>[a-z]+)://(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^\[\]:/]+))(?::(?P<port>\d+))?/?"
 )
 _HTTP_LISTEN: Final = re.compile(
-    r"http://(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^\[\]:/]+)):(?P<port>\d+)/?"
+    r"(?P<scheme>https?)://(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^\[\]:/]+)):(?P<port>\d+)/?"
 )
 
 
@@ -69,14 +69,15 @@ class Listen:
 
 @dataclass(frozen=True, slots=True)
 class HttpListen:
-    """Where HTTP is to be served, written ``http://127.0.0.1:8080``."""
+    """Where HTTP is to be served, written ``http://127.0.0.1:8080``; ``https`` when ``secure``."""
 
     host: str
     port: int
+    secure: bool = False
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}"
+        return f"http{'s' if self.secure else ''}://{host}:{self.port}"
 
     @classmethod
     def parse(cls, text: object) -> HttpListen:
@@ -84,8 +85,8 @@ class HttpListen:
             return text
         match = _HTTP_LISTEN.fullmatch(str(text))
         if match is None or int(match["port"]) > HIGHEST_PORT:
-            raise ValueError("must look like http://ADDRESS:PORT")
-        return cls(match["v6"] or match["host"], int(match["port"]))
+            raise ValueError("must look like http://ADDRESS:PORT or https://ADDRESS:PORT")
+        return cls(match["v6"] or match["host"], int(match["port"]), match["scheme"] == "https")
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +160,7 @@ HttpListenUrl = Annotated[
     HttpListen,
     BeforeValidator(HttpListen.parse),
     PlainSerializer(str),
-    _text_schema(r"^http://", "http://127.0.0.1:8080"),
+    _text_schema(r"^https?://", "http://127.0.0.1:8080", "https://0.0.0.0:8443"),
 ]
 Ports = Annotated[
     PortRange,

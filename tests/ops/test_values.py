@@ -49,8 +49,10 @@ def test_listen_refuses(text: object) -> None:
 def test_http_listen() -> None:
     assert HttpListen.parse("http://[::1]:8080") == HttpListen("::1", 8080)
     assert str(HttpListen("::1", 8080)) == "http://[::1]:8080"
+    assert HttpListen.parse("https://127.0.0.1:1") == HttpListen("127.0.0.1", 1, secure=True)
+    assert str(HttpListen("127.0.0.1", 1, secure=True)) == "https://127.0.0.1:1"
     with pytest.raises(ValueError, match="http://"):
-        HttpListen.parse("https://127.0.0.1:1")
+        HttpListen.parse("ftp://127.0.0.1:1")
 
 
 @pytest.mark.parametrize(
