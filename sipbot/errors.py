@@ -14,6 +14,7 @@
     │   └── SocketClosed          a WebSocket was closed; carries the close code
     ├── MediaError                the media plane cannot serve
     │   └── PortsExhausted        no RTP port pair is free
+    ├── StoreError                the store cannot be opened, read or written
     └── SpeechError               a synthesiser failed
 
 Functions that read bytes from the network raise ``RemoteProtocolError`` (or a leaf of it) and
@@ -112,6 +113,10 @@ class MediaError(SipbotError):
 
 class PortsExhausted(MediaError):
     """No RTP port pair is free in the configured range."""
+
+
+class StoreError(SipbotError):
+    """The store cannot be opened, read or written now. The text holds no stored data."""
 
 
 class SpeechError(SipbotError):

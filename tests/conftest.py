@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import settings
 
+from tests.databases import database_url, postgres, store  # noqa: F401  # fixtures for all
+
 # Time says nothing about correctness on a busy machine; pytest's own time-out bounds each test.
 settings.register_profile("sipbot", deadline=None)
 settings.load_profile("sipbot")

@@ -14,6 +14,7 @@ import pytest
 PACKAGES: Final = {
     "baresip": "baresip",
     "cc": "gcc",
+    "initdb": "postgresql",
     "sipp": "sip-tester",
     "sngrep": "sngrep",
     "tshark": "tshark",

@@ -30,11 +30,12 @@ ARROWS: Final[dict[str, frozenset[str]]] = {
     "legs": frozenset({"transport", "media", "sip", "sdp", "rtp.g711", "exotel.wire", "call"}),
     "agent": frozenset({"call", "yamlmarks"}),
     "exotel": frozenset(),
+    "exotel.sim": frozenset({"call", "ops.expand", "ops.redact", "yamlmarks"}),
     "exotel.rest": frozenset(
         {"call.numbers", "ops.checks", "ops.expand", "ops.logs", "ops.redact", "yamlmarks"}
     ),
     "http": frozenset({"call", "exotel", "store", "ops"}),
-    "store": frozenset({"call"}),
+    "store": frozenset({"call", "ops.counters", "ops.logs"}),
     "ops": frozenset({"yamlmarks"}),
     "testing": frozenset({"call", "agent"}),
     "cli": frozenset({"ops", "runtime", "exotel.rest"}),
