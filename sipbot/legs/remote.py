@@ -8,7 +8,7 @@ never ends a leg on its own but when the link is lost.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final, Protocol
 
@@ -20,6 +20,8 @@ from sipbot.call.leg import (
     LegSink,
     TransferResult,
 )
+from sipbot.call.record import Stat
+from sipbot.legs.facts import stream_facts
 from sipbot.legs.stream_audio import AudioSlot, SlotWaiters, StreamAudio
 from sipbot.media.stream import StreamStats
 
@@ -129,6 +131,10 @@ class RemoteLeg:
     def stats(self) -> StreamStats:
         """Of the media stream; known once the leg has ended."""
         return self._stats
+
+    def facts(self) -> Mapping[str, Stat]:
+        """The same for records and logs."""
+        return stream_facts(self.stats())
 
     # --- what comes from the other side ---------------------------------------------------------
 

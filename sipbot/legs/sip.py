@@ -7,7 +7,7 @@ negotiator turns session descriptions into a ``StreamSpec``, the media plane mov
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from enum import Enum
 from typing import Final
@@ -23,8 +23,10 @@ from sipbot.call.leg import (
     LegSink,
     TransferResult,
 )
+from sipbot.call.record import Stat
 from sipbot.errors import LocalProtocolError, RemoteProtocolError, SipSyntaxError
 from sipbot.legs.control import SipControl
+from sipbot.legs.facts import stream_facts
 from sipbot.legs.negotiation import Agreement, MediaNegotiator
 from sipbot.legs.stream_audio import SlotWaiters, StreamAudio
 from sipbot.media.plane import MediaStream
@@ -185,6 +187,10 @@ class SipLeg:
     def stats(self) -> StreamStats:
         """Of the media stream, now or as it was when it was closed."""
         return self._stream.stats() if self._final_stats is None else self._final_stats
+
+    def facts(self) -> Mapping[str, Stat]:
+        """The same for records and logs."""
+        return stream_facts(self.stats())
 
     # --- what the user agent core tells ---------------------------------------------------------
 

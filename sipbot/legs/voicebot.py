@@ -8,7 +8,6 @@ then goes on with the next applet of the flow.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -26,7 +25,7 @@ from sipbot.call.leg import (
     TransferResult,
 )
 from sipbot.call.record import Stat
-from sipbot.errors import LocalProtocolError, SocketClosed, StreamError
+from sipbot.errors import LocalProtocolError, StreamError
 from sipbot.exotel import wire
 from sipbot.legs.sip import LegState
 from sipbot.legs.tones import key_tones
@@ -67,10 +66,15 @@ _ORDERLY: Final = frozenset({NORMAL, GOING_AWAY, 1005})
 
 @dataclass(frozen=True, slots=True)
 class VoicebotSettings:
-    """``timeout_s`` is how long the peer may say nothing at all."""
+    """``timeout_s`` is how long the peer may say nothing at all.
+
+    ``listen_only`` is for the Stream applet, which ignores what it is sent: nothing leaves, and
+    what the agent plays passes as on a line where nobody listens.
+    """
 
     pace: Pace = Pace()  # noqa: RUF009  # a frozen value
     timeout_s: float = 30.0
+    listen_only: bool = False
 
 
 class VoicebotLeg:
@@ -89,7 +93,12 @@ class VoicebotLeg:
         self._settings = settings
         self._audio = VoicebotAudio(rate, self._poke)
         self._sender = VoicebotSender(
-            socket, wire.Writer(start), self._audio, start.encoding, settings.pace
+            socket,
+            wire.Writer(start),
+            self._audio,
+            start.encoding,
+            settings.pace,
+            settings.listen_only,
         )
         self._sink: LegSink | None = None
         self._kept: list[LegEvent] = []
@@ -168,7 +177,7 @@ class VoicebotLeg:
         except KeyError:
             return None
 
-    def stats(self) -> Mapping[str, Stat]:
+    def facts(self) -> Mapping[str, Stat]:
         """Counts of messages and what became of marks."""
         audio, line = self._audio, self._audio.line
         return {
@@ -191,31 +200,15 @@ class VoicebotLeg:
         Cancellation ends the leg for ``SHUTDOWN``.
         """
         self._watching = self._loop.call_later(WATCH_S, self._watch)
+        self._socket.attach(self)
         try:
-            async with asyncio.TaskGroup() as tasks:
-                work = [tasks.create_task(self._read()), tasks.create_task(self._send())]
-                await self._gone.wait()
-                for task in work:
-                    task.cancel()
+            await self._gone.wait()
         finally:
             self._watching.cancel()
             self._end(EndReason.SHUTDOWN, "cancelled")
             await self._close_socket()
 
-    async def _read(self) -> None:
-        try:
-            while True:
-                self.receive(await self._socket.receive())
-        except SocketClosed as closed:
-            self._on_closed(closed.code)
-
-    async def _send(self) -> None:
-        try:
-            await self._sender.run()
-        except SocketClosed as closed:
-            self._on_closed(closed.code)
-
-    def receive(self, message: str | bytes) -> None:
+    def on_message(self, message: str | bytes) -> None:
         """Take one message of the peer."""
         if self.ended:
             return
@@ -227,6 +220,10 @@ class VoicebotLeg:
         else:
             self._count(type(event).__name__.lower())
             self._handle(event)
+
+    def on_writable(self) -> None:
+        """The peer takes messages again."""
+        self._sender.poke()
 
     def _handle(self, event: wire.StreamEvent) -> None:
         match event:
@@ -260,7 +257,8 @@ class VoicebotLeg:
         if self._errors > MAX_ERRORS:
             self._end(EndReason.NETWORK, "too-many-errors")
 
-    def _on_closed(self, code: int) -> None:
+    def on_closed(self, code: int) -> None:
+        """The socket is closed."""
         lasted = self._loop.time() - self._since[LegState.NEW]
         if lasted >= SESSION_LIMIT_S:
             self._peer_left("session-limit")
@@ -288,9 +286,8 @@ class VoicebotLeg:
     async def _close_socket(self) -> None:
         code, reason = self._close
         try:
-            with contextlib.suppress(SocketClosed):
-                async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                    await self._socket.close(code, reason)
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await self._socket.close(code, reason)
         except BaseException as error:
             self._socket.abort()
             if not isinstance(error, TimeoutError):
@@ -321,6 +318,7 @@ class VoicebotLeg:
             return
         self._enter(LegState.ENDED)
         self._close = (_CLOSE_CODES.get(reason, NORMAL) if code is None else code, reason.value)
+        self._sender.stop()
         self._audio.end()
         self._tell(LegEnded(reason, detail))
         self._gone.set()

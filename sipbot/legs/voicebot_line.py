@@ -14,6 +14,7 @@ from typing import Final
 
 MARK_WAIT_S: Final = 1.0  # seconds that a mark may be late
 MAX_MARKS: Final = 64  # marks that have not come back; then the oldest is given up
+MAX_MESSAGES: Final = 64  # kept before those that were played are forgotten
 _ROUNDING: Final = 1e-3  # samples
 
 
@@ -55,6 +56,8 @@ class PlayLine:
         self.end = start + (samples + padding) / self.rate
         self._messages.append(_Message(self.sent, samples, start, self.end))
         self.sent += samples
+        if len(self._messages) > MAX_MESSAGES:
+            self._reached(now - self.lag)  # forgets those that were played
 
     def mark(self, name: str) -> None:
         """A mark leaves."""

@@ -20,16 +20,39 @@ FASTEST: Final = 2.0  # times real time at which the lead may be built up: never
 MARK_EVERY_S: Final = 0.5  # seconds between marks while there is always more to send
 
 
-class StreamSocket(Protocol):
-    """A WebSocket that carries text messages. All but ``abort`` raise ``SocketClosed``."""
+class SocketUser(Protocol):
+    """Hears of one WebSocket. Nothing of this is called from within ``send``."""
 
-    async def receive(self) -> str | bytes: ...
+    def on_message(self, message: str | bytes) -> None: ...
 
-    async def send(self, text: str) -> None:
-        """Returns when the message was taken, which a slow peer delays."""
+    def on_writable(self) -> None:
+        """The socket is not congested any more."""
         ...
 
-    async def close(self, code: int, reason: str) -> None: ...
+    def on_closed(self, code: int) -> None:
+        """It is closed, with the peer's code; 1006 when it was lost. Called once."""
+        ...
+
+
+class StreamSocket(Protocol):
+    """A WebSocket that carries text messages. Nothing waits but ``close``."""
+
+    def attach(self, user: SocketUser) -> None:
+        """Tell ``user`` from now on, first of what came before."""
+        ...
+
+    @property
+    def congested(self) -> bool:
+        """The peer is slow: no message should be sent until ``on_writable``."""
+        ...
+
+    def send(self, text: str) -> None:
+        """Send one message; nothing happens on a closed socket."""
+        ...
+
+    async def close(self, code: int, reason: str) -> None:
+        """Close, and wait for the peer to agree."""
+        ...
 
     def abort(self) -> None:
         """Drop the connection at once."""
@@ -46,48 +69,81 @@ class Pace:
 
 
 class VoicebotSender:
-    """Takes what ``audio`` holds and sends it. ``run`` ends by SocketClosed or cancellation."""
+    """Takes what ``audio`` holds and sends it, by itself from one ``poke`` on.
+
+    ``muted`` sends nothing and lets the clock alone pass: the line of a stream that only listens.
+    """
 
     def __init__(
         self, socket: StreamSocket, writer: Writer, audio: VoicebotAudio, encoding: Encoding,
-        pace: Pace,
+        pace: Pace, muted: bool = False,
     ) -> None:  # fmt: skip
         self._socket, self._writer, self._audio = socket, writer, audio
+        self._muted = muted
         self._mu_law = encoding == "PCMU"
         self._unit = FRAME_BYTES // (1 if self._mu_law else SAMPLE_BYTES)  # samples
         self._full = pace.message_bytes // FRAME_BYTES * self._unit  # samples
         self._lead_s = pace.lead_s
         self.messages = self.marks = 0
-        self.blocked_since: float | None = None  # loop time at which a message began to be sent
+        self.blocked_since: float | None = None  # loop time since which the peer takes nothing
         self._next_media = 0.0  # loop time, so that messages never leave in a burst
         self._last_mark = float("-inf")
         self._unmarked = False  # audio left after the last mark
         self._line_samples = 0  # samples ever sent, padding included
-        self._wake: asyncio.Future[None] | None = None
+        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_at = 0.0  # loop time
+        self._poked = self._stopped = False
         self._loop = asyncio.get_running_loop()
 
     def poke(self) -> None:
-        """There may be something new to do."""
-        if self._wake is not None and not self._wake.done():
-            self._wake.set_result(None)
+        """Something may be new: it is seen to in a moment, with all that comes until then."""
+        if not self._poked and not self._stopped:
+            self._poked = True
+            self._loop.call_soon(self._look)
 
-    async def run(self) -> None:
+    def _look(self) -> None:
+        """Send what is due, and come back for what is not."""
+        self._poked = False
+        if self._stopped:
+            return
+        now = self._loop.time()
         while True:
-            now = self._loop.time()
             step, when = self._next(now)
-            if step is None or when > now:
-                await self._sleep(None if step is None else when)
-                continue
+            if step is None:
+                return
+            if when > now:
+                self._wake_at(when)
+                return
+            if self._socket.congested and not self._muted:
+                self.blocked_since = now if self.blocked_since is None else self.blocked_since
+                return
+            self.blocked_since = None
             for message in step(now):
-                self.blocked_since = self._loop.time()
-                await self._socket.send(message)
-                self.blocked_since = None
+                self._socket.send(message)
                 self.messages += 1
+
+    def stop(self) -> None:
+        """Send nothing any more."""
+        self._stopped = True
+        if self._alarm is not None:
+            self._alarm.cancel()
+
+    def _wake_at(self, when: float) -> None:
+        if self._alarm is not None:
+            if self._alarm_at <= when:
+                return  # it looks again then: cheaper than a new alarm for each message
+            self._alarm.cancel()
+        self._alarm_at = when
+        self._alarm = self._loop.call_at(when, self._on_alarm)
+
+    def _on_alarm(self) -> None:
+        self._alarm = None
+        self._look()
 
     # --- what comes next ------------------------------------------------------------------------
 
     def _next(self, now: float) -> tuple[Callable[[float], list[str]] | None, float]:
-        """What is to be done, and when (loop time)."""
+        """What is to be done, and when (loop time); None when nothing is."""
         audio = self._audio
         if audio.clear_wanted:
             return self._clear, now
@@ -101,7 +157,7 @@ class VoicebotSender:
 
     def _clear(self, now: float) -> list[str]:
         self._audio.clear_wanted = self._unmarked = False
-        return [self._writer.clear()]
+        return [] if self._muted else [self._writer.clear()]
 
     def _mark(self, now: float) -> list[str]:
         self._unmarked, self._last_mark = False, now
@@ -118,6 +174,9 @@ class VoicebotSender:
         self._line_samples += len(pcm) + padding
         audio.line.add(len(pcm), padding, now)
         self._next_media = now + (len(pcm) + padding) / audio.rate / FASTEST
+        if self._muted:
+            audio.moved()
+            return []
         messages = [self._writer.media(self._encoded(pcm, padding), timestamp_ms)]
         self._unmarked = True
         if now - self._last_mark >= MARK_EVERY_S:
@@ -129,12 +188,3 @@ class VoicebotSender:
         if self._mu_law:
             return encode("PCMU", pcm).tobytes() + bytes([SILENCE["PCMU"]]) * padding
         return pcm.astype(np.dtype("<i2"), copy=False).tobytes() + bytes(SAMPLE_BYTES * padding)
-
-    async def _sleep(self, until: float | None) -> None:
-        self._wake = self._loop.create_future()
-        alarm = None if until is None else self._loop.call_at(until, self.poke)
-        try:
-            await self._wake
-        finally:
-            if alarm is not None:
-                alarm.cancel()

@@ -18,7 +18,6 @@ from sipbot.call.record import CallRecord, Stat
 from sipbot.call.speech import Synthesizer
 from sipbot.clock import Clock
 from sipbot.legs.sip import SipLeg
-from sipbot.media.stream import StreamStats
 from sipbot.ops.counters import Counters
 from sipbot.ops.logs import Logger
 from sipbot.ops.status import WorkerStatus
@@ -63,9 +62,9 @@ class AgentHost(Protocol):
 
 
 class HostedLeg(Leg, Protocol):
-    """A leg that can tell how its media fared."""
+    """A leg that can tell how its audio fared."""
 
-    def stats(self) -> StreamStats: ...
+    def facts(self) -> Mapping[str, Stat]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +136,7 @@ class LocalHost:
         """One call from ringing to record. The boundary behind which no call harms another."""
         try:
             agent = parts.agents[call.agent_name]
-            record = await parts.runner.run(call, agent, lambda: flat_stats(leg.stats()))
+            record = await parts.runner.run(call, agent, leg.facts)
         except Exception as error:
             parts.counters.count("faults", where="call")
             call.log.error("call failed", error=repr(error))
@@ -150,25 +149,6 @@ class LocalHost:
             if not self._calls:
                 self._empty.set()
             self._on_finished(call.id)
-
-
-def flat_stats(stats: StreamStats) -> dict[str, Stat]:
-    """Statistics of a stream as flat values for record and log."""
-    return {
-        "rtp_received": stats.packets_received,
-        "rtp_sent": stats.packets_sent,
-        "rtp_lost": stats.lost,
-        "rtp_concealed": stats.concealed,
-        "rtp_duplicates": stats.duplicates,
-        "rtp_reordered": stats.reordered,
-        "rtp_late": stats.late,
-        "rtp_dropped": ",".join(f"{rule}:{count}" for rule, count in stats.dropped),
-        "jitter_ms": round(stats.jitter_ms, 2),
-        "round_trip_ms": None if stats.round_trip_ms is None else round(stats.round_trip_ms, 2),
-        "remote_lost": stats.remote_lost,
-        "latched": stats.latched,
-        "late_departures": stats.late_departures,
-    }
 
 
 def summary(record: CallRecord) -> dict[str, Stat]:

@@ -26,7 +26,7 @@ from sipbot.ops.counters import Counters
 from sipbot.ops.logs import Logger
 from sipbot.ops.overload import CPU, CpuLoad
 from sipbot.ops.status import WorkerStatus
-from sipbot.runtime.host import Placement, flat_stats
+from sipbot.runtime.host import Placement
 from sipbot.runtime.link import messages as msg
 from sipbot.runtime.link.channel import Channel
 from sipbot.runtime.link.wakeup import EdgeWakeups
@@ -295,7 +295,7 @@ class WorkerHost:
             detail="worker-lost" if call.lost else "no-worker",
             agent=call.placement.agent,
             rule=call.placement.rule,
-            **flat_stats(call.leg.stats()),
+            **call.leg.facts(),
         )
 
     # --- what the worker tells ------------------------------------------------------------------

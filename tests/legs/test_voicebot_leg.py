@@ -154,7 +154,7 @@ async def test_the_end_of_speech_is_heard_when_its_mark_is_back(kit: Kit) -> Non
     began = asyncio.get_running_loop().time()
     assert await kit.audio.wait_consumed(3_200)
     assert asyncio.get_running_loop().time() - began == pytest.approx(0.7, abs=0.002)
-    stats = kit.leg.stats()
+    stats = kit.leg.facts()
     assert stats["marks_returned"] == stats["marks_sent"] == 2
     assert stats["mark_delay_ms"] == 300.0
 
@@ -179,7 +179,7 @@ async def test_without_marks_the_clock_decides(kit: Kit) -> None:
     began = asyncio.get_running_loop().time()
     assert await kit.audio.wait_consumed(6_400)
     assert asyncio.get_running_loop().time() - began == pytest.approx(0.4, abs=0.05)
-    assert kit.leg.stats()["marks_lost"] == 2
+    assert kit.leg.facts()["marks_lost"] == 2
 
 
 @on_leg()
@@ -258,6 +258,26 @@ async def test_loopback_gives_the_peers_audio_back(kit: Kit) -> None:
 async def test_there_is_no_way_to_transfer_yet(kit: Kit) -> None:
     result = await kit.leg.transfer("front-desk")
     assert (result.accepted, result.detail) == (False, "no-transfer-route")
+
+
+# --- a stream that only listens -------------------------------------------------------------------
+
+
+@on_leg(listen_only=True)
+async def test_a_listener_hears_and_sends_nothing(kit: Kit) -> None:
+    await kit.harness.peer_sends(tone(500, 8_000))
+    kit.audio.write(tone(400, 8_000))
+    began = asyncio.get_running_loop().time()
+    assert await kit.audio.wait_consumed(3_200)  # as on a line where nobody listens
+    assert asyncio.get_running_loop().time() - began == pytest.approx(0.4, abs=0.05)
+    await asyncio.sleep(0.2)
+    assert loud_ms(kit.audio.read(), 8_000) == 500
+    kit.audio.write(tone(1_000, 8_000))
+    await asyncio.sleep(0.5)
+    assert await kit.audio.clear() == pytest.approx(4_000, abs=640)
+    await kit.leg.send_dtmf("12")
+    assert kit.socket.sent == []
+    assert kit.leg.facts()["messages_sent"] == 0
 
 
 # --- endings --------------------------------------------------------------------------------------
@@ -351,7 +371,7 @@ async def test_what_cannot_be_read_is_borne_for_a_while(kit: Kit) -> None:
     kit.socket.says(event="clear", stream_sid="s1")
     await asyncio.sleep(0.1)
     assert not kit.leg.ended
-    received = str(kit.leg.stats()["messages_received"])
+    received = str(kit.leg.facts()["messages_received"])
     assert {"not-json:20", "unknown:1", "clear:1"} <= set(received.split(","))
     kit.socket.queue.put_nowait("{garbage")
     await asyncio.sleep(0.1)

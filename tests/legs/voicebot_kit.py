@@ -11,12 +11,11 @@ from typing import Any
 import numpy as np
 
 from sipbot.call.leg import Pcm
-from sipbot.errors import SocketClosed
 from sipbot.exotel.wire import Start, parse
 from sipbot.legs.sip import LegState
 from sipbot.legs.voicebot import REJECTED, VoicebotLeg, VoicebotSettings
 from sipbot.legs.voicebot_info import stream_info, stream_rate
-from sipbot.legs.voicebot_sending import Pace
+from sipbot.legs.voicebot_sending import Pace, SocketUser
 from sipbot.rtp.g711 import decode, encode
 
 START: dict[str, Any] = {
@@ -70,19 +69,26 @@ class MemorySocket:
 
     # Our side
 
-    async def receive(self) -> str | bytes:
-        if self._over is None:
-            message = await self.queue.get()
-            if isinstance(message, str):
-                return message
-            self._over = message
-        raise SocketClosed(self._over)
+    def attach(self, user: SocketUser) -> None:
+        self.user = user
+        self._reading = self._loop.create_task(self._deliver(user))
 
-    async def send(self, text: str) -> None:
+    async def _deliver(self, user: SocketUser) -> None:
+        while True:
+            message = await self.queue.get()
+            if isinstance(message, int):
+                self._over = message
+                user.on_closed(message)
+                return
+            user.on_message(message)
+
+    @property
+    def congested(self) -> bool:
+        return self.stuck
+
+    def send(self, text: str) -> None:
         if self._over is not None or self.closed is not None:
-            raise SocketClosed(1006)
-        if self.stuck:
-            await self._loop.create_future()
+            return
         message = json.loads(text)
         self.sent.append((self._loop.time(), message))
         match message["event"]:
@@ -95,6 +101,7 @@ class MemorySocket:
                 self.played = [one for one in self.played if one.start <= now]
 
     async def close(self, code: int, reason: str) -> None:
+        self._reading.cancel()
         if self.stuck:
             await self._loop.create_future()
         if self._over is None and self.closed is None:
@@ -151,6 +158,7 @@ class VoicebotHarness:
         cadence_ms: int = 20,
         encoding: str = "base64",
         timeout_s: float = 30.0,
+        listen_only: bool = False,
     ) -> None:
         start = parse(json.dumps(start_message(rate, encoding)))
         assert isinstance(start, Start)
@@ -158,7 +166,7 @@ class VoicebotHarness:
         info = stream_info(
             start, rate=stream_rate(start, {}), peer="x:1", trunk="voicebot", query={}, path=""
         )
-        settings = VoicebotSettings(Pace(message_bytes, 0.1), timeout_s)
+        settings = VoicebotSettings(Pace(message_bytes, 0.1), timeout_s, listen_only)
         self.leg = VoicebotLeg(self.socket, start, info, rate, settings)
         self._cadence_s = cadence_ms / 1000
         self._speech: Pcm = np.zeros(0, np.int16)

@@ -16,7 +16,7 @@ LOGGER_NAMES = ("log", "logger")
 # (file, name): keywords passed as **name, and why that is right.
 ALLOWED_SPLATS = {
     ("host.py", "summary"): "the flat statistics of a call record, no free text",
-    ("worker_host.py", "flat_stats"): "the flat statistics of a stream, no free text",
+    ("worker_host.py", "facts"): "the flat statistics of a stream, no free text",
     ("runner.py", "shown"): "texts of agents' exceptions, only when logging.agent_errors asks",
 }
 BINDERS = frozenset({"bind", "get_logger", "new"})
