@@ -51,6 +51,10 @@ class SipControl:
             driver.agent.refuse_offer(self.session, status, driver.now(), warning=warning)
         )
 
+    def reinvite(self, body: bytes) -> None:
+        driver = self._driver
+        driver.perform(driver.agent.reinvite(self.session, body, driver.now()))
+
     def bye(self) -> None:
         driver = self._driver
         driver.perform(driver.agent.bye(self.session, driver.now()))

@@ -10,7 +10,7 @@ from sipbot.errors import LocalProtocolError
 from sipbot.media.stream import Codec, SrtpKey, StreamSpec
 from sipbot.sdp import negotiate
 from sipbot.sdp.crypto import CryptoKey
-from sipbot.sdp.negotiate import LocalMedia, Negotiated
+from sipbot.sdp.negotiate import Direction, LocalMedia, Negotiated
 from sipbot.sdp.session import SessionDescription, parse
 
 SRTP_KEY_BYTES: Final = 30  # master key 16 and master salt 14, RFC 3711 section 8.2
@@ -36,11 +36,16 @@ class MediaNegotiator:
     """Offer/answer for one leg (RFC 3264).
 
     Each offer or answer of the peer either yields an ``Agreement`` or raises ``SdpError``, which
-    leaves what was agreed before untouched.
+    leaves what was agreed before untouched. ``dress`` may change how an offer of ours is written.
     """
 
     def __init__(
-        self, terms: MediaTerms, address: str, port: int, entropy: Callable[[int], bytes]
+        self,
+        terms: MediaTerms,
+        address: str,
+        port: int,
+        entropy: Callable[[int], bytes],
+        dress: Callable[[SessionDescription], SessionDescription] = lambda offer: offer,
     ) -> None:
         # RFC 8866 section 5.2: a numeric session id, unique for this user and address.
         session_id = int.from_bytes(entropy(4), "big")
@@ -53,6 +58,7 @@ class MediaNegotiator:
             srtp=terms.srtp,
         )
         self._key_source = lambda: entropy(SRTP_KEY_BYTES)
+        self._dress = dress
         self._ours: SessionDescription | None = None  # the last description that we sent
         self._offered: SessionDescription | None = None  # ours, still without an answer
 
@@ -66,13 +72,13 @@ class MediaNegotiator:
         self._ours = ours
         return _agreement(agreed), ours.serialize()
 
-    def offer(self) -> bytes:
+    def offer(self, direction: Direction = "sendrecv") -> bytes:
         """Our own offer: first, or anew within the session (RFC 3261 section 14.2)."""
         if self._ours is None:
-            self._offered = negotiate.offer(self._local, self._key_source)
+            made = negotiate.offer(self._local, self._key_source, direction)
         else:
-            self._offered = negotiate.reoffer(self._ours, self._local, self._key_source)
-        self._ours = self._offered
+            made = negotiate.reoffer(self._ours, self._local, self._key_source, direction)
+        self._ours = self._offered = self._dress(made)
         return self._offered.serialize()
 
     def accept(self, answer: bytes) -> Agreement:

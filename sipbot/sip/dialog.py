@@ -74,7 +74,13 @@ class Dialog:
         must go somewhere.
         """
         contacts = [contact.uri for contact in response.contacts if _is_sip(contact.uri)]
-        routes = tuple(route for route in response.record_routes if _is_sip(route.uri))
+        # What our own INVITE recorded stands for ourselves: no request travels there.
+        own = set(map(str, request.record_routes))
+        routes = tuple(
+            route
+            for route in response.record_routes
+            if _is_sip(route.uri) and str(route) not in own
+        )
         return cls(
             call_id=request.call_id,
             local=request.from_,

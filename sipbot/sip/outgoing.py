@@ -449,7 +449,8 @@ class Outgoing:
     ) -> Request:
         core = self._core
         cseq = CSeq(core.ids.number() % (2**30) + 1, "INVITE")
-        items = [
+        given = {name.lower() for name, _ in headers}
+        ours = [
             ("Max-Forwards", MAX_FORWARDS),
             ("From", str(from_)),
             ("To", str(NameAddr("", to))),
@@ -457,6 +458,9 @@ class Outgoing:
             ("CSeq", str(cseq)),
             *final_headers(core),
             ("User-Agent", core.config.user_agent),
+        ]
+        items = [
+            *(item for item in ours if item[0].lower() not in given),
             *headers,
             ("Content-Type", ACCEPT),
         ]

@@ -99,6 +99,10 @@ class SipEndpoint:
                     return
         asyncio.get_running_loop().call_soon(failed, send.key)
 
+    def connect_anew(self) -> None:
+        """Open a new connection for the next message that goes to a hop; flows stay as they are."""
+        self._streams.connect_anew()
+
     async def close(self) -> None:
         """Close everything; what still waits for a name or a connection is given up.
 

@@ -98,6 +98,10 @@ class StreamPool:
             task.add_done_callback(lambda _: self._connecting.pop(key, None))
         return await asyncio.shield(task)
 
+    def connect_anew(self) -> None:
+        """Use the open connections for what belongs to them, and for nothing new."""
+        self._reusable.clear()
+
     async def close(self) -> None:
         """Stop listening, flush and close every connection within ``close_s``."""
         for acceptor in self._acceptors:

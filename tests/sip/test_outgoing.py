@@ -271,6 +271,26 @@ def test_route_set_is_reversed_and_followed() -> None:
     assert hop == Hop("192.0.2.40", 5070, "tcp")
 
 
+def test_headers_given_stand_in_the_place_of_our_own() -> None:
+    given = [("To", "<sip:b@x>"), ("call-id", "c1"), ("CSeq", "102 INVITE"), ("Allow", "BYE")]
+    caller = Caller()
+    invite = caller.call(headers=given)
+    for name, value in given:
+        assert invite.headers.all(name) == [value]
+    ack = request_in(caller.get(caller.accepted(invite)), "ACK")
+    assert (ack.call_id, ack.cseq.number) == ("c1", 102)
+    assert str(ack.to.uri) == "sip:b@x"
+
+
+def test_what_our_own_invite_recorded_is_no_route() -> None:
+    own = "<sip:192.0.2.10:443;transport=tls;lr>"
+    caller = Caller()
+    invite = caller.call(headers=[("Record-Route", own)])
+    routes = f"<sip:p1.example;lr>, {own}"
+    ack = request_in(caller.get(caller.accepted(invite, ("Record-Route", routes))), "ACK")
+    assert [str(route.uri) for route in ack.routes] == ["sip:p1.example;lr"]
+
+
 def test_bye_of_the_callee() -> None:
     caller = Caller()
     invite = caller.confirm()

@@ -95,6 +95,21 @@ async def test_sends_at_the_same_time_share_one_connection_in_order(
     assert near.endpoint.connections == 1
 
 
+async def test_a_new_connection_on_demand(box: BoxMaker) -> None:
+    near, far = box(), box()
+    _, port = await far.listen("tcp")
+    hop = Hop("127.0.0.1", port, "tcp")
+    near.send_to(hop)
+    _, first = await far.hear()
+    near.endpoint.connect_anew()
+    near.send_to(hop)
+    _, second = await far.hear()
+    assert first.connection != second.connection
+    assert near.endpoint.connections == 2
+    far.reply(first)  # the old one still serves what belongs to it
+    assert (await near.hear())[0] == message(2)
+
+
 async def test_an_accepted_tcp_connection_serves_requests_to_its_peer(box: BoxMaker) -> None:
     near, far = box(), box()
     _, port = await far.listen("tcp")
