@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from sipbot.ops.config_http import HttpConfig, StreamConfig
+from sipbot.ops.config_outbound import OutboundConfig, check_reachable
 from sipbot.ops.section import Name, NotEmpty, Seconds, Section, matching, not_empty
 from sipbot.ops.values import FilePath, ListenUrl, Network, Ports
 
@@ -218,6 +219,8 @@ class TrunkConfig(Section):
     """Calls at the same time from this trunk. Absent: `limits.max_calls_per_trunk`."""
     stream: StreamConfig = StreamConfig()
     """AgentStream WebSockets of this trunk."""
+    outbound: OutboundConfig | None = None
+    """Calls that sipbot makes through this trunk. Absent: none."""
 
     empty_means_defaults: ClassVar[bool] = False
 
@@ -225,6 +228,7 @@ class TrunkConfig(Section):
     def _somebody_may_call(self) -> TrunkConfig:
         if not self.allow and self.stream.user is None:
             raise ValueError("allow must hold at least one address, or stream user and password")
+        check_reachable(self.outbound, self.allow)
         return self
 
 

@@ -49,6 +49,10 @@ class Advertiser:
         """IP address for the c= line of a call that came by ``flow``."""
         return self._choose(self._public.ip, flow.remote[0], flow.local[0])
 
+    def media_towards(self, remote: str) -> str:
+        """IP address for the c= line of a call that we make to the address ``remote``."""
+        return self._choose(self._public.ip, remote, self._towards(remote))
+
     def _choose(self, public: str | None, remote: str, local: str) -> str:
         # A peer on this machine reaches us by the address it used, never by way of a NAT.
         if public is None or ipaddress.ip_address(remote.partition("%")[0]).is_loopback:

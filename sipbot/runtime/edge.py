@@ -12,7 +12,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Final
 
-from sipbot.call.leg import LegInfo
+from sipbot.call.leg import EndReason, LegInfo
 from sipbot.call.routing import Routes
 from sipbot.errors import MediaError, PortsExhausted, RemoteProtocolError, SipbotError
 from sipbot.legs.control import SipControl
@@ -210,7 +210,7 @@ class Edge:
         info = leg.info
         self._parts.counters.count("calls", trunk=info.trunk)
         self._parts.log.info(
-            "call received",
+            "call received" if info.direction == "inbound" else "call placed",
             call_id=placement.call_id,
             sip_call_id=info.protocol_id,
             caller=info.caller,
@@ -238,7 +238,7 @@ class Edge:
             stream.local_port,
             secrets.token_bytes,
         )
-        leg = InboundSipLeg(control, info, stream, parts.waiters, negotiator, self._forget)
+        leg = InboundSipLeg(control, info, stream, parts.waiters, negotiator, self.forget)
         try:
             leg.prepare(sdp_body(event.request) or b"")
         except RemoteProtocolError as error:
@@ -246,7 +246,26 @@ class Edge:
             raise _RefusedError(refusals.unanswerable(error.reason, error.status)) from None
         return leg
 
-    def _forget(self, leg: SipLeg) -> None:
+    # --- calls that we make -----------------------------------------------------------------------
+
+    def no_room(self, trunk: str) -> str | None:
+        """Rule that forbids us to call by ``trunk`` now, or None."""
+        full = self._parts.capacity.refusal(trunk)
+        return next((rule for rule in (*self.reasons, full) if rule is not None), None)
+
+    def adopt_leg(self, leg: SipLeg) -> None:
+        """Hand the events of a session that we began to its leg, and count it."""
+        self._legs[leg.session] = leg
+        self._parts.capacity.add(leg.info.trunk)
+
+    def placed(self, leg: SipLeg, placement: Placement) -> None:
+        """An agent gets this leg."""
+        self._call_ids[leg.info.protocol_id] = placement.call_id
+        self._announce(leg, placement)
+        self._host.take(leg, placement)
+
+    def forget(self, leg: SipLeg) -> None:
+        """The leg has ended."""
         if self._legs.pop(leg.session, None) is not None:
             self._parts.capacity.remove(leg.info.trunk)
             self._parts.times.end(leg)
@@ -270,5 +289,7 @@ class Edge:
                 await self._host.wait_empty()
         except TimeoutError:
             parts.log.warning("agents did not end", calls=self._host.calls)
+        for leg in tuple(self._legs.values()):  # such as those that ring and have no agent yet
+            await leg.hangup(EndReason.SHUTDOWN)
         # The last BYEs want to be answered, or repeated.
         await self.stack.driver.wait_idle(GOODBYE_S)

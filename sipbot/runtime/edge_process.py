@@ -14,6 +14,8 @@ from sipbot.ops.counters import Counters
 from sipbot.ops.logs import get_logger
 from sipbot.runtime.assembly import edge_parts
 from sipbot.runtime.child import EdgeBoot, adopt_socket, ignore_stop_signals, take_from_memory
+from sipbot.runtime.dialer_link import DialDesk
+from sipbot.runtime.dialer_parts import make_dialer
 from sipbot.runtime.doorkeeper import Doorkeeper
 from sipbot.runtime.edge import Edge
 from sipbot.runtime.faults import fault_logger
@@ -52,10 +54,13 @@ async def run_edge(boot: EdgeBoot) -> int:
             host = WorkerHost(parts.plane, wakeups, rescuer, counters, log, tasks)
             host.max_cpu_percent = boot.config.limits.max_cpu_percent
             edge = Edge(parts, host)
+            dialer = make_dialer(boot.config, edge, parts, tasks)
+            host.on_dial = DialDesk(dialer, tasks).on_dial
             door = Doorkeeper(parts.admission, counters, log)
             try:
                 tls = switchable(boot.config.sip, clock, get_logger("tls"))
                 rules = RuleBook(edge, door, parts.capacity, tls, clock)
+                rules.dialer = dialer
                 watch = LoadWatch(edge, parts.plane, parts.overload, counters, log)
                 reporter = Reporter(edge, parts, host, clock)
                 service = EdgeService(boot, edge, host, rules, rescuer, reporter)

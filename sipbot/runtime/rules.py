@@ -16,6 +16,8 @@ from sipbot.runtime.assembly import (
     trunk_limits,
 )
 from sipbot.runtime.capacity import Capacity
+from sipbot.runtime.dialer import Dialer
+from sipbot.runtime.dialer_parts import dial_plans
 from sipbot.runtime.doorkeeper import Doorkeeper
 from sipbot.runtime.edge import Edge
 from sipbot.runtime.tls_files import tls_contexts
@@ -56,6 +58,7 @@ class RuleBook:
     ) -> None:
         self._edge, self._door, self._capacity = edge, door, capacity
         self._tls, self._clock = tls, clock
+        self.dialer: Dialer | None = None  # for the calls that we make
 
     async def adopt(self, config: Config) -> None:
         """Apply to calls and connections that come from now on. Raises TransportError.
@@ -64,11 +67,13 @@ class RuleBook:
         """
         # In a thread: reading the system's authorities takes longer than a packet may wait.
         fresh = await asyncio.to_thread(tls_contexts, config.sip, self._clock, get_logger("tls"))
-        who = admission(config)
+        who, plans = admission(config), dial_plans(config)
         self._tls.adopt(fresh)
         self._door.adopt(who)
         self._capacity.adopt(config.limits.max_calls, trunk_limits(config))
         self._edge.overload.limits = overload_limits(config)
+        if self.dialer is not None:
+            self.dialer.adopt(plans, media_terms(config))
         self._edge.adopt(
             routes=routes(config),
             admission=who,

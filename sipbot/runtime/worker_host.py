@@ -13,7 +13,7 @@ import contextlib
 import os
 import signal
 import socket
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, Final, Protocol
@@ -26,6 +26,7 @@ from sipbot.ops.counters import Counters
 from sipbot.ops.logs import Logger
 from sipbot.ops.overload import CPU, CpuLoad
 from sipbot.ops.status import WorkerStatus
+from sipbot.outbound.outcome import Outcome
 from sipbot.runtime.host import Placement
 from sipbot.runtime.link import messages as msg
 from sipbot.runtime.link.channel import Channel
@@ -112,6 +113,8 @@ class WorkerHost:
     ) -> None:
         self._slots, self._wakeups, self._rescuer = slots, wakeups, rescuer
         self._counters, self._log, self._tasks = counters, log, tasks
+        # What to do when a worker wants a call made; the edge sets it.
+        self.on_dial: Callable[[WorkerEnd, msg.Dial | msg.DialStop], None] = _no_dialling
         self.max_cpu_percent: float | None = None  # of one worker; above it gets no new calls
         self._numbers = count(1)
         self._calls: dict[int, RemoteCall] = {}
@@ -312,6 +315,8 @@ class WorkerHost:
                 self._weigh(worker, message.cpu_s)
             case msg.Closing():
                 worker.closing = True
+            case msg.Dial() | msg.DialStop():
+                self.on_dial(worker, message)
             case _:
                 call = worker.calls.get(message.call)
                 if call is not None:
@@ -382,3 +387,8 @@ class WorkerHost:
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         self._tasks.create_task(work)
+
+
+def _no_dialling(worker: WorkerEnd, message: msg.Dial | msg.DialStop) -> None:
+    if isinstance(message, msg.Dial):
+        worker.send(msg.Dialled(message.request, Outcome.REFUSED, 0, "no-dialling", "", ""))

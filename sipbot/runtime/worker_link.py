@@ -21,6 +21,7 @@ from sipbot.legs.stream_audio import SlotWaiters
 from sipbot.media.ring_slot import RingSlot
 from sipbot.media.rings import RingBlock
 from sipbot.media.stream import StreamStats
+from sipbot.runtime.dialer_link import LinkDialer
 from sipbot.runtime.host import Placement
 from sipbot.runtime.link import messages as msg
 from sipbot.runtime.link.wakeup import WorkerWakeups
@@ -118,12 +119,16 @@ class WorkerLink:
         self._waiters = SlotWaiters(rings.rx.slots)
         self._wakeups = WorkerWakeups(eventfd, rings.rx, rings.tx, self._waiters)
         self._calls: dict[int, tuple[RemoteLeg, CallControl]] = {}
+        self.dialer = LinkDialer(channel)
         self._numbers: dict[str, int] = {}  # by call id, until the record is written
 
     def on_message(self, message: msg.ToWorker) -> None:
         """Take one message of the edge."""
         if isinstance(message, msg.Offer):
             self._take(message)
+            return
+        if isinstance(message, msg.Dialled | msg.DialOver):
+            self.dialer.on_message(message)
             return
         found = self._calls.get(message.call)
         if found is None:
@@ -148,6 +153,7 @@ class WorkerLink:
 
     def lost(self) -> None:
         """The edge is gone, and every call with it."""
+        self.dialer.lost()
         for leg, _ in tuple(self._calls.values()):
             leg.end(LegEnded(EndReason.NETWORK, "edge-lost"), leg.info.codec, StreamStats())
 

@@ -209,6 +209,8 @@ class UserAgent:
     ) -> tuple[str, Effects]:
         """Call ``to`` over ``hop`` (None: where the URI leads), offering ``body``.
 
+        ``headers`` are added; one with the name of a header of our own stands in its place (``To``,
+        ``Call-ID``, ``CSeq``, ``Allow``...). A Record-Route among them never becomes a route.
         Returns the session's id and the effects. Raises ``LocalProtocolError`` for a URI that is
         no SIP URI, an empty body, or when the configured number of sessions is reached.
         """
@@ -236,6 +238,11 @@ class UserAgent:
         self._core.now = now
         self._outgoing.refer(self._core.session(session), target)
         return self._core.out.drain()
+
+    def call_id(self, session: str) -> str:
+        """The Call-ID of a session; empty when it is over."""
+        found = self._core.sessions.get(session)
+        return "" if found is None else found.request.call_id
 
     def set_overload(self, retry_after_s: int | None) -> None:
         """OPTIONS outside of dialogs answers 503 with Retry-After from now on; None: 200."""

@@ -13,6 +13,8 @@ import msgspec
 from sipbot.call.leg import EndReason, LegInfo
 from sipbot.media.stream import StreamStats
 from sipbot.ops.status import Status
+from sipbot.outbound.outcome import Outcome
+from sipbot.runtime.dialling import DialOrder
 
 
 class Message(msgspec.Struct, frozen=True, tag=True, array_like=True):
@@ -68,7 +70,26 @@ class Reply(Message, frozen=True):
     detail: str = ""
 
 
-ToWorker: TypeAlias = Offer | KeyPressed | HeldMessage | Over | Reply
+class Dialled(Message, frozen=True):
+    """How the attempt ``request`` of this worker went, see ``DialResult``."""
+
+    request: int
+    outcome: Outcome
+    status: int
+    detail: str
+    call_id: str
+    call_sid: str
+
+
+class DialOver(Message, frozen=True):
+    """The answered call of the attempt ``request`` is over, see ``DialEnd``."""
+
+    request: int
+    reason: str
+    talk_s: float
+
+
+ToWorker: TypeAlias = Offer | KeyPressed | HeldMessage | Over | Reply | Dialled | DialOver
 
 # --- worker -> edge: commands and signs of life ---------------------------------------------------
 
@@ -141,6 +162,19 @@ class LoopBack(Message, frozen=True):
     on: bool
 
 
+class Dial(Message, frozen=True):
+    """Call somebody. The call goes to any worker; this one hears how it went."""
+
+    request: int
+    order: DialOrder
+
+
+class DialStop(Message, frozen=True):
+    """Give the attempt ``request`` up, ringing or talking."""
+
+    request: int
+
+
 Command: TypeAlias = Ring | Answer | Reject | HangUp | Transfer | Press | LoopBack
 ToEdge: TypeAlias = (
     Hello
@@ -155,6 +189,8 @@ ToEdge: TypeAlias = (
     | Transfer
     | Press
     | LoopBack
+    | Dial
+    | DialStop
 )
 
 # --- supervisor -> edge ---------------------------------------------------------------------------
