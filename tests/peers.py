@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from typing import Final
+from typing import Final, NoReturn
 
 import pytest
 
@@ -24,9 +24,13 @@ PACKAGES: Final = {
 def require(program: str) -> str:
     """The path of ``program``; skips or fails the running test when it is not installed."""
     path = shutil.which(program)
-    if path is not None:
-        return path
-    reason = f"{program} is not installed (Debian: apt-get install {PACKAGES[program]})"
+    if path is None:
+        skip_or_fail(f"{program} is not installed (Debian: apt-get install {PACKAGES[program]})")
+    return path
+
+
+def skip_or_fail(reason: str) -> NoReturn:
+    """Skip the running test, or fail it where everything must be there."""
     if os.environ.get("SIPBOT_REQUIRE_PEERS") == "1":
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)

@@ -24,10 +24,11 @@ from numpy.typing import NDArray
 
 from sipbot.clock import Clock
 from sipbot.errors import LocalProtocolError, MediaError
+from sipbot.media.fast import FastPath, compiled
 from sipbot.media.handle import MediaStream
 from sipbot.media.opening import configure_sending, open_state, secure, stream_stats
 from sipbot.media.ports import PortPair, PortPool
-from sipbot.media.receiving import News, Receiving
+from sipbot.media.receiving import LOOPBACK_SAMPLES, STANDING, News, Receiving
 from sipbot.media.reports import Reporting
 from sipbot.media.rings import RingBlock
 from sipbot.media.sending import Sending
@@ -128,6 +129,7 @@ class MediaPlane:
         self._past_drops: Counter[str] = Counter()
         self._news: News = News()
         self._sockets = MediaSockets(count)
+        self._sockets.fast = self._fast_path()
         self._receiving = Receiving(
             self._sockets, self._slots, self._states, self.rx, self.tx, self._news
         )
@@ -299,6 +301,21 @@ class MediaPlane:
         return stats
 
     # --- inside ---------------------------------------------------------------------------------
+
+    def _fast_path(self) -> FastPath | None:
+        module = compiled()
+        if module is None:
+            return None
+        return FastPath(
+            module,
+            self._slots,
+            self.rx,
+            self.tx,
+            self._sockets.send_fds,
+            LOOPBACK_SAMPLES,
+            STANDING,
+            self._samples_per_tick,
+        )
 
     @property
     def _samples_per_tick(self) -> int:

@@ -56,11 +56,15 @@ class Receiving:
         """Take what is there, up to ``passes`` packets a call; marks slots that got audio."""
         self.to_align.clear()
         for count in range(passes):
-            rows = self._sockets.receive(again=count > 0)
-            if not rows:
+            sockets = self._sockets
+            rows = sockets.receive(now, grown, again=count > 0)
+            if not rows and not sockets.taken:
                 break
-            self.packets += rows
-            self._batch(rows, now, grown)
+            self.packets += rows + sockets.taken
+            if rows:
+                self._batch(rows, now, grown)
+            for slot in sockets.trims:
+                self._trim_echo(slot)
         for slot, deadline in tuple(self.waiting.items()):
             if deadline <= now:
                 self._expire(slot, now, grown)

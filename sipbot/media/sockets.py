@@ -9,6 +9,9 @@ each way). So that refused packets are still seen, a second socket, the guard, i
 port without being connected, and receives what the first one does not. It is bound from the start,
 because Linux gives a packet to the socket bound last when several would do: so all packets from
 before the connection are in the guard's queue, and their order is known.
+
+Where there is a compiled path (``fast``), it reads the connected sockets and takes at once what it
+can; what it leaves, and all other sockets, come through here.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from typing import Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from sipbot.media.fast import FastPath
 from sipbot.media.ports import PortPair
 from sipbot.media.source import Address
 
@@ -36,6 +40,9 @@ CAN_CONNECT: Final = sys.platform == "linux"  # needs Linux's rules for bound an
 
 _FOREIGN: Final = 1 << 16  # flag beside a length: the kernel did not check the source
 _DONE: Final = -1  # instead of a length: the datagram is not a row
+
+_NO_FD: Final = -1  # of a slot whose socket is not connected
+_FD_ROOM: Final = 256  # descriptors that the tables grow by, at least
 
 _Receive: TypeAlias = Callable[[memoryview], int]
 _Send: TypeAlias = Callable[[memoryview | bytes], object]
@@ -54,8 +61,11 @@ class MediaSockets:
     """Sockets of ``slots`` calls, polled by one epoll object."""
 
     def __init__(self, slots: int) -> None:
+        self.fast: FastPath | None = None  # set by the owner, before any packet
+        self.taken = 0  # packets that the compiled path took in the last pass
+        self.trims: list[int] = []  # slots whose echo it found too long
         self.arena: NDArray[np.uint8] = np.zeros((BATCH, ROW_BYTES), dtype=np.uint8)
-        self.lengths: NDArray[np.intp] = np.zeros(0, dtype=np.intp)  # of the rows received
+        self.lengths: NDArray[np.int64] = np.zeros(0, dtype=np.int64)  # of the rows received
         self.slots: NDArray[np.intp] = np.zeros(0, dtype=np.intp)  # of the rows received
         self.sources: dict[int, Address] = {}  # row -> source that the caller must judge
         self.control: deque[tuple[int, bytes, Address]] = deque(maxlen=MAX_CONTROL)  # RTCP
@@ -66,7 +76,11 @@ class MediaSockets:
         self._senders: list[_Send] = [_send_nowhere] * slots
         self._receivers: list[_Receive] = []  # by file descriptor
         self._slot_of_fd: NDArray[np.intp] = np.zeros(0, dtype=np.intp)
-        self._fds: list[int] = []  # that gave the rows of the last pass
+        self._connected: NDArray[np.uint8] = np.zeros(0, dtype=np.uint8)  # 1 by file descriptor
+        self.send_fds: NDArray[np.int64] = np.full(slots, _NO_FD, dtype=np.int64)  # connected
+        self._lengths: NDArray[np.int64] = np.zeros(BATCH, dtype=np.int64)
+        self._fds: NDArray[np.int64] = np.zeros(BATCH, dtype=np.int64)
+        self._gave: NDArray[np.uint8] = np.zeros(0, dtype=np.uint8)  # by descriptor, last pass
         self._found: list[Address] = []  # sources of the rows that carry _FOREIGN
         self._held: deque[tuple[int, bytes, Address]] = deque()
         self._poller: select.epoll | select.poll
@@ -96,12 +110,15 @@ class MediaSockets:
         port = self._ports[slot]
         sendto = port.pair.rtp.sendto
         self._senders[slot] = lambda data: sendto(data, remote)
+        self.send_fds[slot] = _NO_FD
         for sock in port.rtp_sockets():
             self._receivers[sock.fileno()] = self._learner(sock)
+            self._connected[sock.fileno()] = 0
 
     def mute(self, slot: int) -> None:
         """Send nowhere."""
         self._senders[slot] = _send_nowhere
+        self.send_fds[slot] = _NO_FD
 
     def lock(self, slot: int, source: Address) -> None:
         """Exchange packets with ``source`` alone."""
@@ -124,7 +141,9 @@ class MediaSockets:
                     break
                 self._held.append((slot, *stray))
         self._receivers[rtp.fileno()] = rtp.recv_into
+        self._connected[rtp.fileno()] = 1
         self._senders[slot] = rtp.send
+        self.send_fds[slot] = rtp.fileno()
 
     def close(self, slot: int) -> PortPair:
         """Stop polling; returns the pair for quarantine."""
@@ -132,9 +151,10 @@ class MediaSockets:
         for sock in (*port.rtp_sockets(), port.pair.rtcp):
             self._poller.unregister(sock.fileno())
             self._receivers[sock.fileno()] = _receive_nothing
+            self._connected[sock.fileno()] = 0
         if port.guard is not None:
             port.guard.close()
-        self._senders[slot] = _send_nowhere
+        self.mute(slot)
         self._held = deque(entry for entry in self._held if entry[0] != slot)
         return port.pair
 
@@ -145,22 +165,66 @@ class MediaSockets:
 
     # --- packets --------------------------------------------------------------------------------
 
-    def receive(self, *, again: bool = False) -> int:
+    def receive(self, now: float, moved: NDArray[np.bool_], *, again: bool = False) -> int:
         """Take at most one packet from each socket that has one; returns how many rows.
 
         Fills ``arena``, ``lengths`` and ``slots``, and ``sources`` for those rows whose source
-        the kernel did not check. RTCP goes to ``control``. With ``again`` only sockets are read
-        that gave a packet the last time: what others got meanwhile is not worth a pass of its own.
+        the kernel did not check. RTCP goes to ``control``. What the compiled path takes makes no
+        row, it is counted in ``taken`` and marked in ``moved``. With ``again`` only sockets are
+        read that gave a packet the last time: what others got meanwhile is not worth a pass of its
+        own. ``now`` in seconds.
         """
-        views, receivers = self._views, self._receivers
-        before = frozenset(self._fds) if again else None
         self._found.clear()
-        slots, lengths = self._replay()
-        fds: list[int] = []
-        row = replayed = len(lengths)
-        for fd, _ in self._poll():
-            if before is not None and fd not in before:
-                continue
+        self.sources.clear()
+        slots = self._replay()
+        replayed = len(slots)
+        row, others = self._poll_once(replayed, now, moved, again)
+        row = self._receive_each(others, row)
+        if not row:
+            return 0
+        fds = self._fds[replayed:row]
+        self.slots = self._slot_of_fd[fds]
+        if replayed:
+            self.slots = np.concatenate((np.array(slots, dtype=np.intp), self.slots))
+        self.lengths = self._lengths[:row]
+        if self._found:
+            foreign = np.flatnonzero(self.lengths & _FOREIGN).tolist()
+            self.sources.update(zip(foreign, self._found, strict=True))
+            self.lengths &= _FOREIGN - 1
+        return row
+
+    def _poll_once(
+        self, row: int, now: float, moved: NDArray[np.bool_], again: bool
+    ) -> tuple[int, list[int]]:
+        """Fill rows from ``row`` on; the next free one, and descriptors that are still to be read.
+
+        The compiled path reads all connected sockets; without it none is read here.
+        """
+        if self.fast is None or not isinstance(self._poller, select.epoll):
+            polled = [fd for fd, _ in self._poll()]
+            if again:
+                polled = [fd for fd in polled if self._gave[fd]]
+            self._gave[:] = 0
+            return row, polled
+        row, self.taken, others, self.trims, errors = self.fast.receive(
+            self._poller.fileno(),
+            now,
+            self.arena,
+            row,
+            (self._lengths, self._fds),
+            (self._connected, self._slot_of_fd, self._gave),
+            again,
+            moved,
+        )
+        self.icmp_errors += errors
+        return row, others
+
+    def _receive_each(self, fds: Sequence[int], row: int) -> int:
+        """Read one packet of each into rows from ``row`` on; returns the next free one."""
+        views, receivers = self._views, self._receivers
+        for fd in fds:
+            if row == BATCH:
+                break
             try:
                 length = receivers[fd](views[row])
             except BlockingIOError:
@@ -169,24 +233,8 @@ class MediaSockets:
                 self.icmp_errors += 1
                 continue
             if length >= 0:
-                fds.append(fd)
-                lengths.append(length)
+                self._fds[row], self._lengths[row], self._gave[fd] = fd, length, 1
                 row += 1
-                if row == BATCH:
-                    break
-        self._fds = fds
-        if not lengths:
-            self.sources.clear()
-            return 0
-        self.slots = self._slot_of_fd[fds]
-        if replayed:
-            self.slots = np.concatenate((np.array(slots, dtype=np.intp), self.slots))
-        self.lengths = np.array(lengths, dtype=np.intp)
-        self.sources.clear()
-        if self._found:
-            foreign = np.flatnonzero(self.lengths & _FOREIGN).tolist()
-            self.sources.update(zip(foreign, self._found, strict=True))
-            self.lengths &= _FOREIGN - 1
         return row
 
     def send(self, slots: Sequence[int], packets: Sequence[memoryview | bytes]) -> None:
@@ -196,7 +244,7 @@ class MediaSockets:
             try:
                 senders[slot](packet)
             except ConnectionRefusedError:
-                self._send_again(slot, packet)
+                self.send_again(slot, packet)
             except OSError:
                 self.send_errors[slot] += 1
 
@@ -209,7 +257,7 @@ class MediaSockets:
 
     # --- inside ---------------------------------------------------------------------------------
 
-    def _send_again(self, slot: int, packet: memoryview | bytes) -> None:
+    def send_again(self, slot: int, packet: memoryview | bytes) -> None:
         """The error was the ICMP answer to an earlier packet, and this one was not sent."""
         self.icmp_errors += 1
         try:
@@ -221,9 +269,12 @@ class MediaSockets:
         fd = sock.fileno()
         missing = fd + 1 - len(self._receivers)
         if missing > 0:
-            missing = max(missing, 256)
+            missing = max(missing, _FD_ROOM)
             self._receivers += [_receive_nothing] * missing
             self._slot_of_fd = np.append(self._slot_of_fd, np.zeros(missing, dtype=np.intp))
+            flags = np.zeros(missing, dtype=np.uint8)
+            self._connected = np.append(self._connected, flags)
+            self._gave = np.append(self._gave, flags)
         self._receivers[fd] = receive
         self._slot_of_fd[fd] = slot
         self._poller.register(fd, select.POLLIN)
@@ -259,23 +310,23 @@ class MediaSockets:
             return b"", ("", 0)
         return data, address[:2]
 
-    def _replay(self) -> tuple[list[int], list[int]]:
+    def _replay(self) -> list[int]:
         """Put what was held while a source became known into the first rows, oldest first.
 
-        They precede anything that is still in a socket, and as their source is yet to be judged
-        they are taken one by one, so a slot may have several of them.
+        Returns their slots. They precede anything that is still in a socket, and as their source
+        is yet to be judged they are taken one by one, so a slot may have several of them.
         """
         slots: list[int] = []
-        lengths: list[int] = []
-        while self._held and len(lengths) < BATCH // 2:
+        while self._held and len(slots) < BATCH // 2:
             slot, data, source = self._held.popleft()
             if not data:
                 continue
-            self._views[len(lengths)][: len(data)] = data
+            row = len(slots)
+            self._views[row][: len(data)] = data
+            self._lengths[row] = len(data) | _FOREIGN
             slots.append(slot)
-            lengths.append(len(data) | _FOREIGN)
             self._found.append(source)
-        return slots, lengths
+        return slots
 
 
 def _send_nowhere(_: memoryview | bytes) -> None:
