@@ -34,6 +34,7 @@ from sipbot.call.playout import Playout
 from sipbot.call.record import CallRecord, Stat
 from sipbot.call.scope import Scope
 from sipbot.call.speech import NoSynthesizer, Said, SpeechChunk, Synthesizer
+from sipbot.call.transfers import LegTransfers, Transfers
 from sipbot.clock import Clock, SystemClock
 from sipbot.errors import LocalProtocolError
 
@@ -86,6 +87,7 @@ class Call:
         log: CallLog | None = None,
         rule: str = "",
         on_speech: SpeechListener | None = None,
+        transfers: Transfers | None = None,
     ) -> None:
         self.id = call_id
         self.agent_name = agent_name
@@ -94,6 +96,7 @@ class Call:
         self._clock = clock or SystemClock()
         self._synthesizer = synthesizer or NoSynthesizer()
         self._on_speech = on_speech
+        self._transfers = transfers or LegTransfers()
         self.started_at = self._clock.wall()  # seconds since 1970 UTC
         self._rung_at: float | None = None
         self._answered_at: float | None = None
@@ -305,13 +308,14 @@ class Call:
     async def transfer(self, target: str) -> None:
         """Send the caller on to ``target``, after all audio so far was heard.
 
-        Returns when the other side took the caller; the conversation is over then. Raises
-        ``TransferRefused`` when it did not: the call goes on as before.
+        ``target`` is the name of a configured destination, a number or a SIP URI. Returns when the
+        other side took the caller; the conversation is over then. Raises ``TransferRefused`` when
+        it did not: the call goes on as before.
         """
         await self.let_hear()
         try:
             async with self._while_live():
-                result = await self._leg.transfer(target)
+                result = await self._transfers.transfer(self._leg, target, self.id)
         except CallEnded as ended:
             if ended.reason is EndReason.TRANSFERRED:
                 return
@@ -361,6 +365,7 @@ class Call:
         return CallRecord(
             call_id=self.id,
             protocol_id=info.protocol_id,
+            trunk_call_id=info.trunk_call_id,
             direction=info.direction,
             transport=info.transport,
             trunk=info.trunk,

@@ -13,13 +13,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from types import MappingProxyType
-from typing import Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Final, Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 Pcm: TypeAlias = NDArray[np.int16]
 Direction: TypeAlias = Literal["inbound", "outbound"]
+
+TRUNK_CALL_ID_HEADER: Final = "x-exotel-callsid"
 
 
 class EndReason(Enum):
@@ -55,6 +57,11 @@ class LegInfo:
     codec: str = ""
     headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     parameters: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def trunk_call_id(self) -> str:
+        """By which id the trunk itself knows the call, where it tells: Exotel's CallSid."""
+        return self.headers.get(TRUNK_CALL_ID_HEADER, "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,7 @@ class CallRecord:
     reason: EndReason
     detail: str = ""  # constant text, e.g. "max-duration"
     failure: str = ""  # type of the exception that ended the agent
+    trunk_call_id: str = ""  # the trunk's own id of the call, e.g. Exotel's CallSid
     keys: int = 0  # how many the caller pressed
     dropped_events: int = 0  # events that the agent was too slow for
     stats: Mapping[str, Stat] = field(default_factory=lambda: MappingProxyType({}))
