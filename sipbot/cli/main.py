@@ -10,6 +10,7 @@ from sipbot.cli import check as check_command
 from sipbot.cli import config as config_command
 from sipbot.cli import exotel as exotel_command
 from sipbot.cli import run as run_command
+from sipbot.cli import sim as sim_command
 
 app = typer.Typer(
     name="sipbot",
@@ -29,6 +30,7 @@ app.command(
 )(call_command.call)
 app.add_typer(config_command.app, name="config")
 app.add_typer(exotel_command.app, name="exotel")
+app.add_typer(sim_command.app, name="sim")
 
 
 @app.command(epilog="Example: sipbot version")
