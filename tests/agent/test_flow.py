@@ -299,3 +299,56 @@ async def test_a_flow_in_circles_ends_some_time() -> None:
     async with simulate(flow, caller="") as caller:
         record = await caller.ended()
     assert record.reason is EndReason.BOT_HUNG_UP
+
+
+# Interruption by speech
+
+PATIENT = """
+start: a
+interrupt: {interrupt}
+nodes:
+  a: {{say: [A long sentence that goes on for a while, And another one], next: b}}
+  b: {{menu: {{prompt: Press one now, options: {{1: c}}, retries: 0, otherwise: c}}}}
+  c: {{hangup: Bye}}
+"""
+
+
+@virtual_time
+async def test_a_caller_who_speaks_cuts_the_speech() -> None:
+    async with simulate(agent(PATIENT.format(interrupt="speech"))) as caller:
+        await caller.hears("long sentence")
+        await caller.waits(0.5)
+        caller.says(tone(400))
+        await caller.hears("press one", to_the_end=True)
+        await caller.press("1")
+        await caller.hears("bye")
+    first = caller.spoken[0]
+    assert first.said is not None
+    assert first.said.interrupted
+    assert 500 <= first.said.heard_ms < 800
+    assert caller.transcript == [
+        "A long sentence that goes on for a while",
+        "Press one now",
+        "Bye",
+    ]
+
+
+@virtual_time
+async def test_speech_is_passed_over_where_only_keys_count() -> None:
+    async with simulate(agent(PATIENT.format(interrupt="keys"))) as caller:
+        await caller.hears("long sentence")
+        caller.says(tone(400))
+        await caller.hears("another one", to_the_end=True)
+    assert not any(one.said and one.said.interrupted for one in caller.spoken)
+
+
+@virtual_time
+async def test_a_goodbye_cannot_be_cut_by_speech() -> None:
+    async with simulate(agent(PATIENT.format(interrupt="speech"))) as caller:
+        await caller.hears("press one")
+        await caller.press("1")
+        spoken = await caller.hears("bye")
+        caller.says(tone(400))
+        await caller.ended()
+    assert spoken.said is not None
+    assert not spoken.said.interrupted

@@ -6,7 +6,7 @@ comes next. The meaning of each field is in its description, from which the refe
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import (
     BaseModel,
@@ -185,5 +185,7 @@ class FlowFile(_Model):
 
     start: Name  # the first node
     voice: str | None = None  # of the synthesiser; None is its default
+    # What cuts interruptible speech: a key, or a key and any loud sound of the caller.
+    interrupt: Literal["keys", "speech"] = "keys"
     variables: dict[Name, str] = {}  # values before the call begins
     nodes: Annotated[dict[Name, Node], Field(min_length=1)]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from sipbot.agent.flow.load import Flow, load_flow
 from sipbot.agent.flow.model import (
@@ -24,8 +25,10 @@ from sipbot.agent.flow.model import (
 )
 from sipbot.agent.flow.text import fill, names_in
 from sipbot.agent.keys import KeyReader
+from sipbot.agent.level import until_speech
 from sipbot.call.call import Call
 from sipbot.call.events import TransferRefused
+from sipbot.call.speech import Said
 
 MAX_STEPS: Final = 10_000  # nodes of one call; a flow in which nobody listens ends here
 
@@ -125,15 +128,21 @@ class _Walk:
             return True
         if interruptible and self._keys.waiting:
             return False
-        said = await self._call.say(
-            filled, voice=self._flow.file.voice, interruptible=interruptible
-        )
+        voice = self._flow.file.voice
+        speaking = self._call.say(filled, voice=voice, interruptible=interruptible)
+        said = await (self._listening(speaking) if interruptible else speaking)
         return not said.interrupted
 
     async def _play(self, name: str) -> None:
         sound = self._flow.sounds[name]
         if not self._keys.waiting:
-            await self._call.present(sound.pcm, sound.rate)
+            await self._listening(self._call.present(sound.pcm, sound.rate))
+
+    async def _listening(self, speaking: Coroutine[Any, Any, Said]) -> Said:
+        """Speak, and listen meanwhile where the caller's voice may interrupt."""
+        if self._flow.file.interrupt == "keys":
+            return await speaking
+        return await until_speech(self._call, speaking)
 
     async def _menu(self, menu: Menu) -> str | None:
         question = _Question(menu.prompt, menu.retries, menu.on_timeout, menu.on_invalid)
