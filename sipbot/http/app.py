@@ -1,10 +1,11 @@
-"""The web application: ``/health``, ``/ready``, ``/metrics``."""
+"""The web application: ``/health``, ``/ready``, ``/metrics``, and what routers add."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
-from fastapi import FastAPI, Response
+from fastapi import APIRouter, FastAPI, Response
 from fastapi.responses import JSONResponse
 
 from sipbot import __version__
@@ -30,8 +31,8 @@ class _Page:
         return self._body
 
 
-def make_app(source: Source, clock: Clock) -> FastAPI:
-    """The application over one source."""
+def make_app(source: Source, clock: Clock, routers: Sequence[APIRouter] = ()) -> FastAPI:
+    """The application over one source, with the paths of ``routers``."""
     app = FastAPI(title="sipbot", version=__version__, docs_url=None, redoc_url=None)
     metrics = _Page(source, clock)
 
@@ -54,4 +55,6 @@ def make_app(source: Source, clock: Clock) -> FastAPI:
         """What is counted, for Prometheus."""
         return Response(metrics.body(), media_type=CONTENT_TYPE, headers=_NOT_KEPT)
 
+    for router in routers:
+        app.include_router(router)
     return app

@@ -1,113 +1,108 @@
-"""Serves the web application within the event loop of its process."""
+"""Serves the web application and the streams within the event loop of its process."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
-from collections.abc import Iterator
+import ssl
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import uvicorn
+from fastapi import FastAPI
+from uvicorn.server import ServerState
 
 from sipbot.clock import Clock
-from sipbot.errors import TransportError
-from sipbot.http.app import make_app
-from sipbot.http.source import Source
+from sipbot.http.front import Front, Hall
+from sipbot.http.head import MAX_HEAD
+from sipbot.http.listening import BACKLOG
+from sipbot.http.streams import StreamDoor
 from sipbot.ops.logs import Logger
-from sipbot.ops.values import HttpListen
+from sipbot.ops.values import IpNetwork
 
-MAX_CONNECTIONS: Final = 64  # requests beyond are answered with 503
-MAX_HEAD: Final = 16_384  # bytes of a request's head
-BACKLOG: Final = 64  # connections that wait to be accepted
+MAX_CONNECTIONS: Final = 64  # requests beyond are answered with 503; streams do not count
 KEEP_ALIVE_S: Final = 5  # seconds that an idle connection is kept
-GRACE_S: Final = 1  # seconds for running requests at the end
+GRACE_S: Final = 1.0  # seconds for running requests at the end
+HANDSHAKE_S: Final = 10.0  # seconds of a TLS handshake
 
 
-class _Server(uvicorn.Server):
-    """Signals belong to the process, not to its web server. ``up`` is set once it answers."""
+@dataclass(frozen=True, slots=True)
+class HttpParts:
+    """What a server serves. ``dropped(rule, ip)`` hears of connections that got no answer."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.up = asyncio.Event()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.up.set()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
+    app: FastAPI
+    door: StreamDoor | None = None
+    trusted: Sequence[IpNetwork] = ()
+    tls: ssl.SSLContext | None = None
+    dropped: Callable[[str, str], None] = lambda rule, ip: None
 
 
 class HttpServer:
-    """One listener. Bound from the beginning, so that a taken port is told at the start.
+    """Serves one listening socket, which is closed with it; others may serve copies of it."""
 
-    Raises TransportError when it cannot be bound.
-    """
-
-    def __init__(self, listen: HttpListen, log: Logger) -> None:
-        self._listen, self._log = listen, log
-        self._socket = _bound(listen)
-        self._server: _Server | None = None
-        self._task: asyncio.Task[None] | None = None
-
-    @property
-    def url(self) -> str:
-        """Where it really listens."""
-        return str(HttpListen(self._listen.host, self._socket.getsockname()[1]))
-
-    async def start(self, source: Source, clock: Clock) -> None:
-        """Begin to answer."""
-        config = uvicorn.Config(
-            make_app(source, clock),
-            http="h11",
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            log_level="error",
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-            limit_concurrency=MAX_CONNECTIONS,
-            h11_max_incomplete_event_size=MAX_HEAD,
-            backlog=BACKLOG,
-            timeout_keep_alive=KEEP_ALIVE_S,
-            timeout_graceful_shutdown=GRACE_S,
+    def __init__(self, listening: socket.socket, parts: HttpParts, clock: Clock, log: Logger):
+        self._socket, self._tls = listening, parts.tls
+        self._hall = Hall(
+            config=_configured(parts),
+            state=ServerState(),
+            clock=clock,
+            log=log,
+            dropped=parts.dropped,
+            door=parts.door,
+            trusted=parts.trusted,
         )
-        self._server = server = _Server(config)
-        self._task = asyncio.get_running_loop().create_task(server.serve([self._socket]))
-        self._task.add_done_callback(self._ended)
-        up = asyncio.get_running_loop().create_task(server.up.wait())
-        await asyncio.wait({up, self._task}, return_when=asyncio.FIRST_COMPLETED)
-        up.cancel()
+        self._server: asyncio.Server | None = None
 
-    async def close(self) -> None:
-        """Answer what is being asked, then close."""
-        if self._server is not None and self._task is not None:
-            self._server.should_exit = True
-            await asyncio.wait({self._task})
+    async def start(self) -> None:
+        """Begin to answer."""
+        self._server = await asyncio.get_running_loop().create_server(
+            lambda: Front(self._hall),
+            sock=self._socket,
+            ssl=self._tls,
+            backlog=BACKLOG,
+            ssl_handshake_timeout=None if self._tls is None else HANDSHAKE_S,
+        )
+
+    def adopt(self, parts: HttpParts) -> None:
+        """Serve other parts to the connections that come from now on; TLS stays."""
+        self._hall.config = _configured(parts)
+        self._hall.door, self._hall.trusted = parts.door, parts.trusted
+
+    async def stop_accepting(self) -> None:
+        """Take no more connections."""
+        server, self._server = self._server, None
+        if server is not None:
+            server.close()
         self._socket.close()
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._log.error("http server failed", error=repr(error))
+    async def close(self) -> None:
+        """Answer what is being asked, then close. Streams go on until somebody ends them."""
+        await self.stop_accepting()
+        state = self._hall.state
+        for connection in tuple(state.connections):
+            connection.shutdown()
+        if state.tasks:
+            _, slow = await asyncio.wait(tuple(state.tasks), timeout=GRACE_S)
+            for task in slow:
+                task.cancel()
 
 
-def _bound(listen: HttpListen) -> socket.socket:
-    made: socket.socket | None = None
-    try:
-        found = socket.getaddrinfo(listen.host, listen.port, type=socket.SOCK_STREAM)
-        family, kind, _, _, address = found[0]
-        made = socket.socket(family, kind)
-        if family == socket.AF_INET6:
-            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        made.bind(address)
-        made.listen(BACKLOG)
-    except OSError as error:
-        if made is not None:
-            made.close()
-        cause = error.strerror or type(error).__name__
-        raise TransportError(f"cannot listen on {listen}: {cause}") from error
-    return made
+def _configured(parts: HttpParts) -> uvicorn.Config:
+    config = uvicorn.Config(
+        parts.app,
+        http="h11",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        log_level="error",
+        access_log=False,
+        proxy_headers=bool(parts.trusted),
+        forwarded_allow_ips=[str(network) for network in parts.trusted],
+        server_header=False,
+        limit_concurrency=MAX_CONNECTIONS,
+        h11_max_incomplete_event_size=MAX_HEAD,
+        timeout_keep_alive=KEEP_ALIVE_S,
+    )
+    config.load()
+    return config

@@ -28,7 +28,14 @@ def stream_rate(start: Start, query: Mapping[str, str]) -> int:
 
 
 def stream_info(
-    start: Start, *, rate: int, peer: str, trunk: str, query: Mapping[str, str], path: str
+    start: Start,
+    *,
+    rate: int,
+    peer: str,
+    trunk: str,
+    query: Mapping[str, str],
+    path: str,
+    transport: str = "voicebot",
 ) -> LegInfo:
     """Describe the call of a stream.
 
@@ -47,7 +54,7 @@ def stream_info(
         **{f"x-{name.lower()}": start.parameters.get(name, "") for name in _FROM_HEADERS},
     }
     return LegInfo(
-        transport="voicebot",
+        transport=transport,
         direction="inbound",
         caller=_user(start.caller),
         callee=_user(start.callee),

@@ -103,8 +103,8 @@ def _missing_files(config: Config, document: Document) -> Iterator[ConfigProblem
         (("sip", "tls", "certificate"), tls.certificate),
         (("sip", "tls", "private_key"), tls.private_key),
         (("sip", "tls", "ca"), tls.ca),
-        (("http", "tls", "certificate"), http and http.certificate),
-        (("http", "tls", "private_key"), http and http.private_key),
+        (("http", "tls", "certificate"), None if http is None else http.certificate),
+        (("http", "tls", "private_key"), None if http is None else http.private_key),
         *(
             (("agents", name, "file"), agent.file)
             for name, agent in config.agents.items()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from sipbot.ops.counters import Series
@@ -49,7 +49,8 @@ class PlaneStatus:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """``reasons`` are the rules that forbid new calls now; ``calls`` counts them by state."""
+    """``reasons`` are the rules that forbid new calls now; ``calls`` counts them by state,
+    ``trunks`` those of one process by trunk."""
 
     reasons: tuple[str, ...]
     calls: dict[str, int]
@@ -60,6 +61,18 @@ class Status:
     counters: tuple[CounterValue, ...]
     setup: HistogramValue  # INVITE to 200
     duration: HistogramValue  # 200 to the end
+    trunks: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamStatus:
+    """What one worker says of the streams that it serves: as in ``Status``."""
+
+    calls: dict[str, int]
+    trunks: dict[str, int]
+    counters: tuple[CounterValue, ...]
+    setup: HistogramValue
+    duration: HistogramValue
 
 
 @dataclass(frozen=True, slots=True)

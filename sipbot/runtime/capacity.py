@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 
 class Capacity:
-    """Counts legs against their limits.
+    """Counts legs against their limits: those of this process, and what others were said to have.
 
     ``per_trunk`` names the limit of each trunk that has one.
     """
@@ -15,6 +15,7 @@ class Capacity:
     def __init__(self, max_calls: int, per_trunk: Mapping[str, int]) -> None:
         self._max_calls, self._per_trunk = max_calls, per_trunk
         self._trunks: Counter[str] = Counter()
+        self.elsewhere: Mapping[str, int] = {}  # calls of other processes by trunk, as told last
 
     def adopt(self, max_calls: int, per_trunk: Mapping[str, int]) -> None:
         """Take other limits; calls that are there stay, also above them."""
@@ -22,7 +23,13 @@ class Capacity:
 
     @property
     def calls(self) -> int:
+        """Calls of this process."""
         return self._trunks.total()
+
+    @property
+    def by_trunk(self) -> Mapping[str, int]:
+        """The same by trunk."""
+        return dict(self._trunks)
 
     @property
     def max_calls(self) -> int:
@@ -31,14 +38,15 @@ class Capacity:
     @property
     def full(self) -> bool:
         """Whether nobody can have one more call."""
-        return self.calls >= self._max_calls
+        return self.calls + sum(self.elsewhere.values()) >= self._max_calls
 
     def refusal(self, trunk: str) -> str | None:
         """Rule that forbids one more call by ``trunk`` now, or None."""
         if self.full:
             return "max-calls"
         limit = self._per_trunk.get(trunk)
-        if limit is not None and self._trunks[trunk] >= limit:
+        calls = self._trunks[trunk] + self.elsewhere.get(trunk, 0)
+        if limit is not None and calls >= limit:
             return "max-calls-per-trunk"
         return None
 

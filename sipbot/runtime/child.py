@@ -53,6 +53,7 @@ class WorkerBoot:
     memory: int
     eventfd: int
     edge: int
+    http: int = -1  # the listener that all workers share; -1: no HTTP
     control: int = -1
 
 

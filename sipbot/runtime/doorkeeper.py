@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from sipbot.ops.admission import Admission
 from sipbot.ops.counters import Counters
 from sipbot.ops.logs import Logger
+from sipbot.runtime.say_once import SayOnce
 from sipbot.sip.effects import Transport
-
-MAX_NAMED: Final = 1_024  # addresses whose first refusal was logged; then the oldest is forgotten
 
 
 class Doorkeeper:
@@ -20,12 +17,12 @@ class Doorkeeper:
 
     def __init__(self, admission: Admission, counters: Counters, log: Logger) -> None:
         self._admission, self._counters, self._log = admission, counters, log
-        self._named: dict[tuple[str, str], None] = {}
+        self._once = SayOnce()
 
     def adopt(self, admission: Admission) -> None:
         """Take other rules; refusals are named anew."""
         self._admission = admission
-        self._named.clear()
+        self._once.clear()
 
     def admit(self, ip: str, transport: Transport) -> bool:
         """Whether ``ip`` may talk to us at all."""
@@ -40,9 +37,5 @@ class Doorkeeper:
 
     def _refused(self, rule: str, ip: str, transport: Transport | None) -> None:
         self._counters.count("dropped", rule=rule)
-        if (rule, ip) in self._named:
-            return
-        if len(self._named) >= MAX_NAMED:
-            del self._named[next(iter(self._named))]
-        self._named[rule, ip] = None
-        self._log.warning("dropped", rule=rule, peer=ip, transport=transport or "", first=True)
+        if self._once.is_first(rule, ip):
+            self._log.warning("dropped", rule=rule, peer=ip, transport=transport or "", first=True)

@@ -107,6 +107,10 @@ class Edge:
         return len(self._legs)
 
     @property
+    def capacity(self) -> Capacity:
+        return self._parts.capacity
+
+    @property
     def overload(self) -> Overload:
         return self._parts.overload
 

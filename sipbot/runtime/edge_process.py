@@ -165,6 +165,8 @@ class EdgeService:
                 self._host.attach(message.worker, adopt_socket(end), eventfd, pidfd)
             case msg.Detach():
                 self._host.detach(message.worker)
+            case msg.Elsewhere():
+                self._edge.capacity.elsewhere = message.trunks
             case msg.Open():
                 self._open.set()
             case msg.Settings():

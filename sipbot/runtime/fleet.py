@@ -6,10 +6,13 @@ import asyncio
 import contextlib
 import os
 import socket
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
 
 from sipbot.clock import Clock
 from sipbot.errors import SipbotError, TransportError
@@ -20,8 +23,12 @@ from sipbot.runtime.child import Child, EdgeBoot, put_into_memory
 from sipbot.runtime.keeper import Keeper, Watch
 from sipbot.runtime.link import messages as msg
 from sipbot.runtime.link.shared import make_memory
+from sipbot.runtime.merging import StreamBook, whole
 from sipbot.runtime.worker_process import Orders, WorkerProcess
 from sipbot.sip.effects import Transport
+
+if TYPE_CHECKING:
+    from sipbot.http.source import Source
 
 OPEN_S: Final = 30.0  # seconds for the edge to open its listeners
 ADOPT_S: Final = 10.0  # seconds for the edge to take new settings over
@@ -37,7 +44,8 @@ class FleetFailed(SipbotError):
 class Fleet:
     """One edge process, one memory for audio, and as many workers as wanted.
 
-    ``sockets`` are the bound listeners; they stay open here, so that a new edge can have them.
+    ``sockets`` are the bound listeners, ``http`` the descriptor of the workers' one; they stay open
+    here, so that new processes can have them.
     """
 
     def __init__(
@@ -48,11 +56,12 @@ class Fleet:
         number: Callable[[], int],
         clock: Clock,
         log: Logger,
+        http: int = -1,
     ) -> None:
         self._number, self._clock, self._log = number, clock, log
         self.slots = config.limits.max_calls + max(SPARE_SLOTS, config.limits.max_calls // 4)
         self._memory = make_memory(self.slots)
-        self._orders = Orders(config, base, self.slots, self._memory)
+        self._orders = Orders(config, base, self.slots, self._memory, http)
         self._keepers: list[Keeper] = []
         self._keeping: set[asyncio.Task[None]] = set()
         self._going: dict[asyncio.Task[None], WorkerProcess] = {}
@@ -60,6 +69,9 @@ class Fleet:
         self.listeners: tuple[str, ...] = ()
         self.calls = 0  # as the edge said last
         self.status: Status | None = None  # the same
+        self._book = StreamBook()
+        self._ending: asyncio.Task[None] | None = None
+        self.over = asyncio.Event()  # every process is gone, after ``drain``
         self.heard_at = clock.monotonic()  # when the edge said anything last
         descriptors = [one.fileno() for _, one in sockets]
         self.edge = Child(
@@ -119,21 +131,29 @@ class Fleet:
                 keeper.say_goodbye(keeper.worker)
 
     def drain(self, deadline_s: float) -> None:
-        """Take no more calls; ``edge.gone`` is set when the last is over or time is up.
+        """Take no more calls; ``over`` is set when the last is over or time is up.
 
         From now on no worker is replaced.
         """
         for task in self._keeping:
             task.cancel()
         self.edge.channel.send(msg.Drain(deadline_s))
+        for worker in self._workers():
+            worker.child.channel.send(msg.Drain(deadline_s))
+        if self._ending is None:
+            self._ending = asyncio.get_running_loop().create_task(self._wait_over())
+
+    async def _wait_over(self) -> None:
+        await self.edge.gone.wait()
+        for worker in self._workers():
+            await worker.child.gone.wait()
+        self.over.set()
 
     async def close(self) -> None:
         """End every process that is left."""
-        await _cancel(self._keeping)
+        await _cancel(self._keeping | ({self._ending} if self._ending else set()))
         await self.edge.stop(STOP_S)
-        workers = [*self._going.values()]
-        workers += [keeper.worker for keeper in self._keepers if keeper.worker is not None]
-        await asyncio.gather(*(worker.stop() for worker in workers))
+        await asyncio.gather(*(worker.stop() for worker in self._workers()))
         await _cancel(set(self._going))
         with contextlib.suppress(OSError):
             os.close(self._memory)
@@ -141,13 +161,36 @@ class Fleet:
 
     def processes(self) -> tuple[ProcessStatus, ...]:
         """Edge and workers, as far as they live."""
-        workers = [keeper.worker for keeper in self._keepers if keeper.worker is not None]
-        workers += self._going.values()
-        named = [("edge", self.edge), *((f"worker-{one.number}", one.child) for one in workers)]
+        workers = ((f"worker-{one.number}", one.child) for one in self._workers())
+        named = [("edge", self.edge), *workers]
         sizes = ((name, child.resident_bytes()) for name, child in named)
         return tuple(ProcessStatus(name, size) for name, size in sizes if size)
 
+    def whole_status(self) -> Status | None:
+        """What edge and workers said last, as one; None before the edge said anything."""
+        return None if self.status is None else whole(self.status, self._book.all())
+
+    def share(self, view: Source) -> None:
+        """Tell each process what the others have, and the workers how all fare."""
+        workers = self._workers()
+        for worker in workers:
+            if worker.streams is not None:
+                self._book.note(worker.number, worker.streams)
+        self._book.keep_only(one.number for one in workers if not one.child.gone.is_set())
+        self.edge.channel.send(msg.Elsewhere(dict(self._book.trunks())))
+        calls = {} if self.status is None else self.status.trunks
+        fare = msg.Fare(view.reasons(), view.status(), tuple(view.processes()), {})
+        for worker in workers:
+            elsewhere = Counter(calls)
+            elsewhere.update(self._book.trunks(but=worker.number))
+            worker.child.channel.send(msgspec.structs.replace(fare, elsewhere=dict(elsewhere)))
+
     # --- inside ---------------------------------------------------------------------------------
+
+    def _workers(self) -> list[WorkerProcess]:
+        """Those at work and those that finish their calls."""
+        working = [keeper.worker for keeper in self._keepers if keeper.worker is not None]
+        return [*working, *self._going.values()]
 
     async def _recruit(self, orders: Orders, workers: int) -> list[Keeper]:
         """Start so many workers at the same time; all or none. Raises SipbotError."""

@@ -13,7 +13,7 @@ from typing import Protocol
 from sipbot.agent.port import Agent
 from sipbot.agent.runner import AgentRunner
 from sipbot.call.call import Call
-from sipbot.call.leg import EndReason, Leg
+from sipbot.call.leg import EndReason, Leg, LegInfo
 from sipbot.call.record import CallRecord, Stat
 from sipbot.call.speech import Synthesizer
 from sipbot.clock import Clock
@@ -67,6 +67,16 @@ class HostedLeg(Leg, Protocol):
     def facts(self) -> Mapping[str, Stat]: ...
 
 
+class Arriving(Protocol):
+    """Somebody who may know more of a call that comes in than the call itself."""
+
+    async def arrived(self, call: Call, info: LegInfo) -> None:
+        """Tell the call before its agent is chosen. Bounded in time; never raises."""
+        ...
+
+    def ended(self, call: Call) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class HostParts:
     """What agents need around them."""
@@ -83,6 +93,7 @@ class LocalHost:
     """Runs agents in this process. ``tasks`` is the group that the calls' tasks belong to.
 
     ``on_finished(call_id)`` hears of every call whose agent is done and whose record is written.
+    ``counts(leg)`` says whether the end of its call is to be counted here.
     """
 
     def __init__(
@@ -90,8 +101,11 @@ class LocalHost:
         parts: HostParts,
         tasks: asyncio.TaskGroup,
         on_finished: Callable[[str], None] = lambda call_id: None,
+        counts: Callable[[Leg], bool] = lambda leg: True,
     ) -> None:
         self._parts, self._tasks, self._on_finished = parts, tasks, on_finished
+        self._counts = counts
+        self.arriving: Arriving | None = None
         self._calls: dict[str, Call] = {}
         self._empty = asyncio.Event()
         self._empty.set()
@@ -135,6 +149,8 @@ class LocalHost:
     async def _live(self, call: Call, leg: HostedLeg, parts: HostParts) -> None:
         """One call from ringing to record. The boundary behind which no call harms another."""
         try:
+            if self.arriving is not None:
+                await self.arriving.arrived(call, leg.info)
             agent = parts.agents[call.agent_name]
             record = await parts.runner.run(call, agent, leg.facts)
         except Exception as error:
@@ -142,9 +158,12 @@ class LocalHost:
             call.log.error("call failed", error=repr(error))
             await leg.hangup(EndReason.AGENT_FAILED)
         else:
-            parts.counters.count("calls_ended", reason=record.reason.value)
+            if self._counts(leg):
+                parts.counters.count("calls_ended", reason=record.reason.value)
             call.log.info("call ended", **summary(record))
         finally:
+            if self.arriving is not None:
+                self.arriving.ended(call)
             del self._calls[call.id]
             if not self._calls:
                 self._empty.set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -21,10 +22,21 @@ _PAGE_BYTES: Final = 4_096
 
 
 class Reporter:
-    """Implements the ``Source`` of the HTTP interface for the edge of this process."""
+    """Implements the ``Source`` of the HTTP interface for the edge of this process.
 
-    def __init__(self, edge: Edge, parts: EdgeParts, host: AgentHost, clock: Clock) -> None:
+    ``more`` counts by state the calls that are in this process too but not the edge's.
+    """
+
+    def __init__(
+        self,
+        edge: Edge,
+        parts: EdgeParts,
+        host: AgentHost,
+        clock: Clock,
+        more: Callable[[], Mapping[str, int]] = dict,
+    ) -> None:
         self._edge, self._parts, self._host, self._clock = edge, parts, host, clock
+        self._more = more
         self._last: tuple[float, Status] | None = None
 
     def reasons(self) -> tuple[str, ...]:
@@ -43,7 +55,7 @@ class Reporter:
         times.look()
         return Status(
             reasons=self._edge.reasons,
-            calls=dict(Counter(leg.state.value for leg in self._edge.legs)),
+            calls=dict(Counter(leg.state.value for leg in self._edge.legs) + Counter(self._more())),
             max_calls=parts.capacity.max_calls,
             load=_load(parts.overload),
             workers=tuple(self._host.workers()),
@@ -51,6 +63,7 @@ class Reporter:
             counters=parts.counters.series(),
             setup=times.setup.value,
             duration=times.duration.value,
+            trunks=dict(parts.capacity.by_trunk),
         )
 
     def processes(self) -> tuple[ProcessStatus, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
@@ -25,12 +26,12 @@ from sipbot.runtime.host import LocalHost
 from sipbot.runtime.limits import raise_file_limit
 from sipbot.runtime.load_watch import LoadWatch
 from sipbot.runtime.loop import run_on_fast_loop, settle_collector
-from sipbot.runtime.reporting import Reporter
 from sipbot.runtime.rules import RuleBook, needs_restart
 from sipbot.runtime.signalling import open_signalling
+from sipbot.runtime.sole_web import SoleWeb
 from sipbot.runtime.supervisor import Supervisor
 from sipbot.runtime.tls_switch import switchable
-from sipbot.runtime.web import Front, serving
+from sipbot.runtime.web import http_socket, http_urls
 from sipbot.runtime.worker_count import worker_count
 
 
@@ -51,9 +52,12 @@ async def _supervise(config: Config, base: Path | None, path: Path | None, worke
 
 
 async def _serve(config: Config, base: Path | None, path: Path | None, clock: Clock) -> int:
-    front = Front()
-    async with serving(config.http.listen, front, clock, get_logger("http")) as urls:
-        return await _take_calls(config, base, path, clock, front, urls)
+    listening = http_socket(config)
+    try:
+        return await _take_calls(config, base, path, clock, listening)
+    finally:
+        if listening is not None:
+            listening.close()
 
 
 async def _take_calls(
@@ -61,10 +65,9 @@ async def _take_calls(
     base: Path | None,
     path: Path | None,
     clock: Clock,
-    front: Front,
-    urls: Sequence[str],
+    listening: socket.socket | None,
 ) -> int:
-    """Everything in this process; ``urls`` is where ``front`` is shown."""
+    """Everything in this process; ``listening`` is the socket of HTTP."""
     log, counters = get_logger("edge"), Counters()
     raise_file_limit(config.limits.max_calls, log)
     parts = edge_parts(config, clock, counters)
@@ -81,18 +84,21 @@ async def _take_calls(
             tls = switchable(config.sip, clock, get_logger("tls"))
             stack = await open_signalling(config, edge, clock, door, tls)
             rules = RuleBook(edge, door, parts.capacity, tls, clock)
-            reload = _reloader(config, path, rules, host, clock, counters)
+            web = SoleWeb(config, parts, edge, host, clock, door, tasks)
+            reload = _reloader(config, path, rules, host, web, clock, counters)
             loop.add_signal_handler(signal.SIGHUP, lambda: tasks.create_task(reload()))
-            front.behind = Reporter(edge, parts, host, clock)
             try:
-                settle_collector()
-                clockwork.start()
-                watch.start()
-                _say_ready((*map(str, stack.listeners), *urls), log)
-                await stop.wait()
-                deadline_s = config.call.drain_s
-                log.info("draining", calls=host.calls, deadline_s=deadline_s)
-                await edge.drain(deadline_s)
+                async with web.serve(listening):
+                    settle_collector()
+                    clockwork.start()
+                    watch.start()
+                    urls = http_urls(config, listening)
+                    _say_ready((*map(str, stack.listeners), *urls), log)
+                    await stop.wait()
+                    web.desk.stopping = True
+                    deadline_s = config.call.drain_s
+                    log.info("draining", calls=host.calls, deadline_s=deadline_s)
+                    await edge.drain(deadline_s)
             finally:
                 watch.stop()
                 await stack.close()
@@ -108,6 +114,7 @@ def _reloader(
     path: Path | None,
     rules: RuleBook,
     host: LocalHost,
+    web: SoleWeb,
     clock: Clock,
     counters: Counters,
 ) -> Callable[[], Coroutine[Any, Any, None]]:
@@ -122,6 +129,7 @@ def _reloader(
         try:
             loaded = await asyncio.to_thread(load, path, os.environ)
             agents = host_parts(loaded.config, loaded.base, clock, counters)
+            adopt_web = web.prepare(loaded.config)
             await rules.adopt(loaded.config)
         except ConfigError as error:
             log.error("reload refused", problems=[str(one) for one in error.problems])
@@ -129,6 +137,7 @@ def _reloader(
             log.error("reload refused", problems=[str(error)])
         else:
             host.adopt(agents)
+            adopt_web()
             later = list(needs_restart(config, loaded.config))
             if later:
                 log.warning("settings wait for a restart", settings=later)

@@ -26,11 +26,12 @@ from sipbot.runtime.fleet import Fleet
 from sipbot.runtime.limits import raise_file_limit
 from sipbot.runtime.rules import needs_restart
 from sipbot.runtime.tls_files import tls_contexts
-from sipbot.runtime.web import FleetView, Front, serving
+from sipbot.runtime.web import FleetView, Front, http_socket, http_urls
 from sipbot.runtime.worker_count import worker_count
 from sipbot.sip.effects import Transport
 from sipbot.transport.local import bound_socket
 
+SHARE_S: Final = 1.0  # seconds between two times that all are told what the others have
 DRAIN_SPARE_S: Final = 10.0  # seconds beyond the deadline for goodbyes; then the edge is killed
 
 _EXIT_KILLED: Final = 1
@@ -49,7 +50,10 @@ class Supervisor:
         self._sockets: list[tuple[Transport, socket.socket]] = []
         self._stop, self._at_once = asyncio.Event(), asyncio.Event()
         self._reload = asyncio.Event()
+        self._http: socket.socket | None = None
         self._front = Front()
+        self._fleet_now: Fleet | None = None
+        self._sharing: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
 
     async def run(self) -> int:
@@ -59,14 +63,16 @@ class Supervisor:
         try:
             for wanted in self._config.sip.listen:
                 self._sockets.append((wanted.transport, await bound_socket(wanted)))
-            listen = self._config.http.listen
-            async with serving(listen, self._front, self._clock, self._log) as urls:
-                fleet = await self._begin()
-                self._say_ready((*fleet.listeners, *urls))
-                return await self._serve(fleet)
+            self._http = http_socket(self._config)
+            fleet = await self._begin()
+            self._say_ready((*fleet.listeners, *http_urls(self._config, self._http)))
+            return await self._serve(fleet)
         finally:
-            for _, one in self._sockets:
-                one.close()
+            if self._sharing is not None:
+                self._sharing.cancel()
+            for one in (*(one for _, one in self._sockets), self._http):
+                if one is not None:
+                    one.close()
             self._log.info("stopped")
 
     async def _begin(self) -> Fleet:
@@ -76,8 +82,21 @@ class Supervisor:
         except BaseException:
             await fleet.close()
             raise
-        self._front.behind = FleetView(fleet, self._clock)
+        self._show(fleet)
+        if self._http is not None:
+            self._share()
         return fleet
+
+    def _show(self, fleet: Fleet) -> None:
+        self._fleet_now, self._front.behind = fleet, FleetView(fleet, self._clock)
+
+    def _share(self) -> None:
+        """Workers show the pages, and all keep the limits together."""
+        if self._sharing is not None:
+            self._sharing.cancel()
+        self._sharing = self._loop.call_later(SHARE_S, self._share)
+        if self._fleet_now is not None:
+            self._fleet_now.share(self._front)
 
     async def _serve(self, fleet: Fleet) -> int:
         backoff, began = Backoff(), self._clock.monotonic()
@@ -107,7 +126,8 @@ class Supervisor:
 
     def _fleet(self) -> Fleet:
         number = lambda: next(self._numbers)  # noqa: E731
-        return Fleet(self._config, self._base, self._sockets, number, self._clock, self._log)
+        http = -1 if self._http is None else self._http.fileno()
+        return Fleet(self._config, self._base, self._sockets, number, self._clock, self._log, http)
 
     # --- a dead edge ----------------------------------------------------------------------------
 
@@ -128,7 +148,7 @@ class Supervisor:
                 wait_s = backoff.after(0.0)
                 self._log.error("edge not started", error=str(error), again_in_s=wait_s)
                 continue
-            self._front.behind = FleetView(fresh, self._clock)
+            self._show(fresh)
             self._log.info("edge restarted", listeners=list(fresh.listeners))
             return fresh
         return fleet
@@ -171,10 +191,12 @@ class Supervisor:
         deadline_s = self._config.call.drain_s
         self._log.info("draining", calls=fleet.calls, deadline_s=deadline_s)
         fleet.drain(deadline_s)
-        await self._first_of(fleet.edge.gone, self._at_once, seconds=deadline_s + DRAIN_SPARE_S)
-        if not fleet.edge.gone.is_set():
+        if self._http is not None:
+            self._share()
+        await self._first_of(fleet.over, self._at_once, seconds=deadline_s + DRAIN_SPARE_S)
+        if not fleet.over.is_set():
             fleet.drain(0.0)
-            await fleet.edge.wait_gone(DRAIN_SPARE_S)
+            await self._first_of(fleet.over, seconds=DRAIN_SPARE_S)
         code = fleet.edge.code
         await fleet.close()
         return _EXIT_KILLED if code is None or code < 0 else code

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Final
 
+from sipbot.call.leg import Leg
 from sipbot.clock import SystemClock, process_cpu_s
 from sipbot.errors import ConfigError, SipbotError
 from sipbot.legs.remote import RemoteLeg
@@ -22,7 +23,9 @@ from sipbot.runtime.link.shared import SharedRings
 from sipbot.runtime.loop import settle_collector
 from sipbot.runtime.worker_host import BEAT_S
 from sipbot.runtime.worker_link import WorkerLink
+from sipbot.runtime.worker_web import STREAMS, WorkerWeb
 
+REPORT_S: Final = 1.0  # seconds between two reports of streams
 LAST_RECORDS_S: Final = 3.0  # seconds for agents to notice that the edge is gone
 
 _EXIT_FAILED: Final = 1
@@ -57,12 +60,23 @@ class _Above:
     def __init__(self, boot: WorkerBoot) -> None:
         self.retired = asyncio.Event()
         self.lost = asyncio.Event()
+        self.on_drain: Callable[[float], None] = lambda deadline_s: None
+        self.on_fare: Callable[[msg.Fare], None] = lambda fare: None
         self.channel: Channel[msg.ToWorkerFromAbove] = Channel(
             adopt_socket(boot.control),
             msg.ToWorkerFromAbove,
-            lambda message, _: self.retired.set(),
+            lambda message, _: self._obey(message),
             lambda rule: self.lost.set(),
         )
+
+    def _obey(self, message: msg.ToWorkerFromAbove) -> None:
+        match message:
+            case msg.Retire():
+                self.retired.set()
+            case msg.Drain():
+                self.on_drain(message.deadline_s)
+            case msg.Fare():
+                self.on_fare(message)
 
     def fail(self, error: Exception) -> None:
         """Say why this worker cannot begin."""
@@ -86,42 +100,80 @@ class Worker:
         )
         rings = SharedRings(boot.memory, boot.slots)
         self._link = WorkerLink(rings, boot.eventfd, self._edge, self._on_call)
-        self._host = LocalHost(parts, tasks, self._link.finished)
+        self._host = LocalHost(parts, tasks, self._link.finished, self._is_ours)
+        self._web: WorkerWeb | None = None
+        if boot.http >= 0:
+            self._web = WorkerWeb(boot, parts, self._host, SystemClock(), tasks)
+            above.on_fare = self._web.take
+            above.on_drain = lambda deadline_s: self._start_drain(tasks, deadline_s)
 
     async def run(self) -> None:
         """Say hello, then take calls until it is time to go."""
         text = self._boot.config.call.lost_apology
         apology = await make_apology(self._parts.synthesizer, text, self._log)
-        settle_collector()
-        self._edge.send(msg.Hello(apology.tobytes()))
-        self._above.channel.send(msg.Loaded())
-        self._beat()
-        await _first_of(self._above.retired, self._above.lost, self._edge_lost)
-        if self._above.retired.is_set():
-            self._edge.send(msg.Closing())
-            await self._finish_calls()
-        if self._edge_lost.is_set() and self._host.calls:
-            self._log.error("edge lost", calls=self._host.calls)
-            self._link.lost()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LAST_RECORDS_S):
-                    await self._host.wait_empty()
+        async with contextlib.nullcontext() if self._web is None else self._web.serve():
+            settle_collector()
+            self._edge.send(msg.Hello(apology.tobytes()))
+            self._above.channel.send(msg.Loaded())
+            self._beat()
+            self._report()
+            await _first_of(self._above.retired, self._above.lost, self._edge_lost)
+            if self._above.retired.is_set():
+                await self._retire()
+            if self._edge_lost.is_set():
+                await self._outlive_edge()
+            if self._web is not None:
+                await self._web.desk.drain(0.0)
         self._link.close()
         self._edge.close()
         self._above.channel.close()
 
-    async def _finish_calls(self) -> None:
-        empty = self._loop.create_task(self._host.wait_empty())
-        gone = self._loop.create_task(_first_of(self._above.lost, self._edge_lost))
-        await asyncio.wait({empty, gone}, return_when=asyncio.FIRST_COMPLETED)
-        empty.cancel()
+    async def _retire(self) -> None:
+        """Take nothing new, finish what is there."""
+        self._edge.send(msg.Closing())
+        if self._web is not None:
+            await self._web.stop_accepting()
+        await self._unless(self._host.wait_empty(), self._above.lost, self._edge_lost)
+
+    async def _outlive_edge(self) -> None:
+        """Its calls are lost with the edge; streams are not."""
+        if not self._link.idle.is_set():
+            self._log.error("edge lost", calls=self._host.calls)
+            self._link.lost()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LAST_RECORDS_S):
+                    await self._link.idle.wait()
+        if self._web is not None:
+            await self._unless(self._web.desk.wait_empty(), self._above.lost)
+
+    async def _unless(self, work: Coroutine[Any, Any, None], *events: asyncio.Event) -> None:
+        """Wait for it, but no longer than until one of these is set."""
+        done = self._loop.create_task(work)
+        gone = self._loop.create_task(_first_of(*events))
+        await asyncio.wait({done, gone}, return_when=asyncio.FIRST_COMPLETED)
+        done.cancel()
         gone.cancel()
+
+    def _start_drain(self, tasks: asyncio.TaskGroup, deadline_s: float) -> None:
+        if self._web is not None:
+            tasks.create_task(self._web.desk.drain(deadline_s))
 
     def _beat(self) -> None:
         self._loop.call_later(BEAT_S, self._beat)
         beat = msg.Beat(self._host.calls, process_cpu_s())
+        if self._web is not None:
+            self._web.sample(beat.cpu_s)
         self._edge.send(beat)
         self._above.channel.send(beat)
+
+    def _report(self) -> None:
+        if self._web is not None:
+            self._loop.call_later(REPORT_S, self._report)
+            self._above.channel.send(self._web.report())
+
+    def _is_ours(self, leg: Leg) -> bool:
+        """Whether the edge knows nothing of this call, and so does not count its end."""
+        return leg.info.transport in STREAMS
 
     def _on_call(self, leg: RemoteLeg, placement: Placement) -> None:
         self._host.take(leg, placement)

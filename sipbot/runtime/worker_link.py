@@ -121,6 +121,8 @@ class WorkerLink:
         self._calls: dict[int, tuple[RemoteLeg, CallControl]] = {}
         self.dialer = LinkDialer(channel)
         self._numbers: dict[str, int] = {}  # by call id, until the record is written
+        self.idle = asyncio.Event()  # no call of the edge is here
+        self.idle.set()
 
     def on_message(self, message: msg.ToWorker) -> None:
         """Take one message of the edge."""
@@ -150,6 +152,8 @@ class WorkerLink:
         number = self._numbers.pop(call_id, None)
         if number is not None:
             self._channel.send(msg.Finished(number))
+            if not self._numbers:
+                self.idle.set()
 
     def lost(self) -> None:
         """The edge is gone, and every call with it."""
@@ -168,6 +172,7 @@ class WorkerLink:
         )
         self._calls[offer.call] = (leg, control)
         self._numbers[offer.call_id] = offer.call
+        self.idle.clear()
         self._wakeups.watch(offer.slot)
         self._on_call(leg, Placement(offer.call_id, offer.agent, offer.rule))
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from sipbot.errors import ConfigError, ConfigProblem, SipbotError
 from sipbot.ops.config import Config
+from sipbot.ops.status import StreamStatus
 from sipbot.runtime.child import Child, WorkerBoot
 from sipbot.runtime.link import messages as msg
 from sipbot.runtime.link.channel import channel_pair
@@ -21,12 +22,14 @@ LAST_WORDS_S: Final = 5.0  # seconds to write the last records before a worker i
 
 @dataclass(frozen=True, slots=True)
 class Orders:
-    """What workers of one configuration start from. ``memory`` holds the rings of ``slots``."""
+    """What workers of one configuration start from. ``memory`` holds the rings of ``slots``,
+    ``http`` is the shared listener's descriptor, or -1."""
 
     config: Config
     base: Path | None
     slots: int
     memory: int
+    http: int = -1
 
 
 class WorkerFailed(SipbotError):
@@ -39,11 +42,14 @@ class WorkerProcess:
     def __init__(self, number: int, orders: Orders) -> None:
         self.number, self.orders = number, orders
         self.silent_s = 0.0  # counted by whoever watches
+        self.streams: StreamStatus | None = None  # as it said last
         self._loaded: asyncio.Future[msg.ToSupervisor] = asyncio.Future()
         ours, theirs = channel_pair()
         self._eventfd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._end: socket.socket | None = ours
         descriptors = [theirs.fileno(), self._eventfd, orders.memory]
+        if orders.http >= 0:
+            descriptors.append(orders.http)
         try:
             self.child = Child(
                 "sipbot.runtime.worker_main",
@@ -55,6 +61,7 @@ class WorkerProcess:
                     memory=orders.memory,
                     eventfd=self._eventfd,
                     edge=theirs.fileno(),
+                    http=orders.http,
                     control=control,
                 ),
                 descriptors,
@@ -112,5 +119,7 @@ class WorkerProcess:
 
     def _on_message(self, message: msg.ToSupervisor) -> None:
         self.silent_s = 0.0
-        if isinstance(message, msg.Loaded | msg.Failed) and not self._loaded.done():
+        if isinstance(message, msg.StreamReport):
+            self.streams = message.status
+        elif isinstance(message, msg.Loaded | msg.Failed) and not self._loaded.done():
             self._loaded.set_result(message)

@@ -11,8 +11,9 @@ from contextlib import asynccontextmanager
 import pytest
 
 from sipbot.errors import TransportError
-from sipbot.http.app import FRESH_S
-from sipbot.http.server import MAX_CONNECTIONS, HttpServer
+from sipbot.http.app import FRESH_S, make_app
+from sipbot.http.listening import bound, url_of
+from sipbot.http.server import MAX_CONNECTIONS, HttpParts, HttpServer
 from sipbot.ops.logs import get_logger
 from sipbot.ops.values import HttpListen
 from sipbot.testing.clock import ManualClock
@@ -22,10 +23,14 @@ from tests.http.kit import Fixed, get
 @asynccontextmanager
 async def served(source: Fixed, clock: ManualClock | None = None) -> AsyncIterator[int]:
     """Serve on a free port; yields it."""
-    server = HttpServer(HttpListen("127.0.0.1", 0), get_logger("http"))
-    await server.start(source, clock or ManualClock())
+    clock, listen = clock or ManualClock(), HttpListen("127.0.0.1", 0)
+    listening = bound(listen)
+    parts = HttpParts(make_app(source, clock))
+    server = HttpServer(listening, parts, clock, get_logger("http"))
+    port = int(url_of(listen, listening).rpartition(":")[2])
+    await server.start()
     try:
-        yield int(server.url.rpartition(":")[2])
+        yield port
     finally:
         await server.close()
 
@@ -82,7 +87,7 @@ async def test_a_taken_port_is_told_by_name() -> None:
         holder.listen()
         port = holder.getsockname()[1]
         with pytest.raises(TransportError, match=f"cannot listen on http://127.0.0.1:{port}: "):
-            HttpServer(HttpListen("127.0.0.1", port), get_logger("http"))
+            bound(HttpListen("127.0.0.1", port))
 
 
 async def test_signals_stay_with_the_process() -> None:

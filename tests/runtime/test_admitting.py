@@ -8,7 +8,8 @@ from typing import Any
 from sipbot.ops.admission import Admission
 from sipbot.ops.counters import Counters
 from sipbot.runtime.capacity import Capacity
-from sipbot.runtime.doorkeeper import MAX_NAMED, Doorkeeper
+from sipbot.runtime.doorkeeper import Doorkeeper
+from sipbot.runtime.say_once import MAX_NAMED
 
 
 class Log:
@@ -44,7 +45,7 @@ def test_a_flood_from_many_addresses_takes_bounded_memory() -> None:
     door = doorkeeper(log, counters)
     for number in range(2 * MAX_NAMED):
         door.dropped("stream-idle", f"198.51.{number // 256}.{number % 256}")
-    assert len(door._named) == MAX_NAMED
+    assert len(door._once) == MAX_NAMED
     assert counters.value("dropped", rule="stream-idle") == 2 * MAX_NAMED
 
 

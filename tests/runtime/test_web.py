@@ -6,8 +6,9 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any
 
-from sipbot.ops.logs import get_logger
-from sipbot.runtime.web import SILENT_S, FleetView, Front, serving
+from sipbot.ops.status import ProcessStatus
+from sipbot.runtime.link import messages as msg
+from sipbot.runtime.web import SILENT_S, FleetView, Front, Pushed
 from sipbot.testing.clock import ManualClock
 from tests.http.kit import STATUS, Fixed
 
@@ -45,6 +46,12 @@ def test_a_fleet_is_seen_through_what_its_edge_says() -> None:
     assert seen == [("starting",), (), ("edge-silent",), (), ("no-edge",)]
 
 
-async def test_without_a_listener_nothing_is_served() -> None:
-    async with serving(None, Front(), ManualClock(), get_logger("http")) as urls:
-        assert urls == ()
+def test_a_worker_shows_what_it_was_told_as_long_as_it_is_told() -> None:
+    clock = ManualClock()
+    pushed = Pushed(clock)
+    assert (pushed.reasons(), pushed.status(), pushed.processes()) == (("starting",), None, ())
+    running = (ProcessStatus("edge", 1),)
+    pushed.take(msg.Fare(("cpu",), STATUS, running, {}))
+    assert (pushed.reasons(), pushed.status(), pushed.processes()) == (("cpu",), STATUS, running)
+    clock.advance(SILENT_S + 1.5)
+    assert pushed.reasons() == ("supervisor-silent",)

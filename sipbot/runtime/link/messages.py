@@ -12,7 +12,7 @@ import msgspec
 
 from sipbot.call.leg import EndReason, LegInfo
 from sipbot.media.stream import StreamStats
-from sipbot.ops.status import Status
+from sipbot.ops.status import ProcessStatus, Status, StreamStatus
 from sipbot.outbound.outcome import Outcome
 from sipbot.runtime.dialling import DialOrder
 
@@ -217,12 +217,21 @@ class Settings(Message, frozen=True):
 
 
 class Drain(Message, frozen=True):
-    """Take no more calls, let those that live finish for ``deadline_s`` seconds, then stop."""
+    """Take no more calls, let those that live finish for ``deadline_s`` seconds, then stop.
+
+    For workers this is about their streams; their other calls are the edge's to end.
+    """
 
     deadline_s: float
 
 
-ToEdgeFromAbove: TypeAlias = Attach | Detach | Open | Settings | Drain
+class Elsewhere(Message, frozen=True):
+    """Calls by trunk that are not the receiver's; told once a second."""
+
+    trunks: dict[str, int]
+
+
+ToEdgeFromAbove: TypeAlias = Attach | Detach | Open | Settings | Drain | Elsewhere
 
 # --- supervisor -> worker -------------------------------------------------------------------------
 
@@ -231,7 +240,19 @@ class Retire(Message, frozen=True):
     """Take no more calls, finish those that live, then go."""
 
 
-ToWorkerFromAbove: TypeAlias = Retire
+class Fare(Message, frozen=True):
+    """How all of sipbot fares, for the pages that workers show; told once a second.
+
+    ``elsewhere`` are calls by trunk that are not the receiver's.
+    """
+
+    reasons: tuple[str, ...]
+    status: Status | None
+    processes: tuple[ProcessStatus, ...]
+    elsewhere: dict[str, int]
+
+
+ToWorkerFromAbove: TypeAlias = Retire | Drain | Fare
 
 # --- edge and worker -> supervisor ----------------------------------------------------------------
 
@@ -265,4 +286,10 @@ class Report(Message, frozen=True):
     status: Status
 
 
-ToSupervisor: TypeAlias = Opened | Loaded | Failed | Adopted | Beat | Report
+class StreamReport(Message, frozen=True):
+    """What a worker says of its streams, once a second."""
+
+    status: StreamStatus
+
+
+ToSupervisor: TypeAlias = Opened | Loaded | Failed | Adopted | Beat | Report | StreamReport
