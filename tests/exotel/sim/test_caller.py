@@ -54,7 +54,7 @@ async def test_a_good_conversation() -> None:
         )
     assert [passed for _, passed, _ in found] == [True] * 6
     assert found[0][2] == "heard after 600 ms"
-    assert found[1][2] == "silent after 1600 ms"
+    assert found[1][2] == "silent after 1560 ms"
     assert line.pressed == ["12"]
     assert line.spoken == 6_400
 
