@@ -188,16 +188,16 @@ class Deaf:
         pass
 
 
-async def serve(calls: int, tick_ms: int) -> None:
+async def serve(calls: int, tick_ms: int | None) -> None:
     """Serve a plane whose streams all echo. The sources are learnt from the first packets."""
     from sipbot.clock import SystemClock
     from sipbot.media.clockwork import run_plane
-    from sipbot.media.plane import MediaPlane, PlaneConfig
+    from sipbot.media.plane import MediaPlane, PlaneConfig, best_tick_ms
     from sipbot.media.ports import PortPool
     from sipbot.media.stream import Codec, StreamSpec
 
     loop = asyncio.get_running_loop()
-    config = PlaneConfig(slots=calls, tick_ms=tick_ms, latch_window_s=60)
+    config = PlaneConfig(slots=calls, tick_ms=tick_ms or best_tick_ms(), latch_window_s=60)
     pool = PortPool(FIRST_PORT, FIRST_PORT + 20_000, entropy=os.urandom)
     plane = MediaPlane(config, pool, clock=SystemClock(), entropy=os.urandom)
     nobody = (HOST, 9)  # the discard port
@@ -219,7 +219,7 @@ async def serve(calls: int, tick_ms: int) -> None:
     plane.close()
 
 
-def run_server(calls: int, tick_ms: int) -> None:
+def run_server(calls: int, tick_ms: int | None) -> None:
     """As the runtime does it: uvloop where there is one."""
     try:
         import uvloop
@@ -240,7 +240,7 @@ def main() -> None:
     parser.add_argument("--target", nargs="+", choices=list(TARGETS), default=list(TARGETS))
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--serve", type=int, metavar="CALLS", help=argparse.SUPPRESS)
-    parser.add_argument("--tick-ms", type=int, default=5, help=argparse.SUPPRESS)
+    parser.add_argument("--tick-ms", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

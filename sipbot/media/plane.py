@@ -4,10 +4,9 @@
 on a fixed grid (``clockwork`` does that) and holds no clock of its own but the one for RTCP's wall
 time, so that tests drive it by hand.
 
-The grid is 5 ms: a packet waits 2.5 ms for its tick on average and 5 at most, and departures of
-the calls are spread over the four phases of a 20 ms packet time, so that sockets and the other
-side see an even flow. 10 ms would save a third of the CPU at 100 calls, where it is small, and
-nothing to speak of at 1,000 (docs/benchmarks.md).
+The grid is 4 ms where there is the compiled path, for which a tick costs little, else 5 ms: that is
+the longest that a packet waits for its tick. Departures of the calls are spread over the phases of
+a 20 ms packet time, so that sockets and the other side see an even flow.
 """
 
 from __future__ import annotations
@@ -47,7 +46,9 @@ FEED_SAMPLES: Final = 160  # silence written at a time: 20 ms
 MAX_FEEDS: Final = 128  # chunks of silence in one tick: more than a ring holds
 PASSES: Final = 16  # packets taken of one socket in a tick
 LATE_PASSES: Final = 512  # the same after a stall, to be up to date at once
-LATE_TICKS: Final = 3  # ticks missed that count as a stall
+LATE_MS: Final = 15  # missed ticks of so many milliseconds in all count as a stall
+FAST_TICK_MS: Final = 4  # tick of a plane with the compiled path
+TICK_MS: Final = 5  # the same with numpy alone
 EARLY_S: Final = 0.001  # seconds that a timer may fire before its time
 MAX_DIALLING: Final = 8  # calls of ``send_dtmf`` that may wait
 LATENESS_MS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)  # upper bounds of the histogram
@@ -58,7 +59,7 @@ class PlaneConfig:
     """What a plane is made for. Times are in seconds unless the name says otherwise."""
 
     slots: int = 500  # calls at a time
-    tick_ms: int = 5  # a divisor of 20
+    tick_ms: int = TICK_MS  # a divisor of 20; see ``best_tick_ms``
     media_timeout_s: float = 30.0  # without any RTP, while we should receive
     initial_media_timeout_s: float = 60.0  # the same before the first packet
     latch_window_s: float = 5.0  # in which one other source than the negotiated may be adopted
@@ -68,6 +69,11 @@ class PlaneConfig:
     def __post_init__(self) -> None:
         if self.slots < 1 or self.tick_ms < 1 or PACKET_MS % self.tick_ms:
             raise LocalProtocolError("the plane needs slots, and a tick that divides 20 ms")
+
+
+def best_tick_ms() -> int:
+    """The tick to choose on this machine."""
+    return TICK_MS if compiled() is None else FAST_TICK_MS
 
 
 @dataclass(slots=True)
@@ -133,9 +139,7 @@ class MediaPlane:
         self._receiving = Receiving(
             self._sockets, self._slots, self._states, self.rx, self.tx, self._news
         )
-        self._sending = Sending(
-            self._sockets, self._slots, self._states, self.tx, self._samples_per_tick
-        )
+        self._sending = Sending(self._sockets, self._slots, self._states, self.tx, config.tick_ms)
         self._reporting = Reporting(
             self._sockets,
             self._slots,
@@ -155,9 +159,10 @@ class MediaPlane:
         tick, late = self._advance(now)
         moved = self._moved[: self._used]
         moved[:] = False
-        self._receiving.run(now, LATE_PASSES if late >= LATE_TICKS else PASSES, self._moved)
-        for slot, slack in self._receiving.to_align.items():
-            self._sending.align(slot, tick, slack)
+        stalled = late * self.config.tick_ms >= LATE_MS
+        self._receiving.run(now, LATE_PASSES if stalled else PASSES, self._moved)
+        for slot, slack_ms in self._receiving.to_align.items():
+            self._sending.align(slot, tick, slack_ms)
         if tick % (PACKET_MS // self.config.tick_ms) == 0:
             self._look_after_quiet(now)
             self.ports.sweep(now)

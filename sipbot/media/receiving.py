@@ -27,6 +27,7 @@ News: TypeAlias = deque[tuple[StreamState, str | None]]  # a key, or None: media
 
 LOOPBACK_SAMPLES: Final = 320  # echo that may wait to leave: 40 ms, more is dropped
 SETTLING_S: Final = 0.5  # after the first packet, until arrivals can be trusted to be regular
+SLACK_MS: Final = 5  # milliseconds by which departures may be later than arrivals ask for
 STANDING: Final = 50  # packets in a row that found another one still waiting: a queue to shorten
 _STUN: Final = range(4)  # first byte, RFC 7983 section 7
 _DTLS: Final = range(20, 64)
@@ -46,7 +47,7 @@ class Receiving:
     ) -> None:
         self.packets = 0  # taken from the kernel, refused ones included
         self.waiting: dict[int, float] = {}  # slots whose gap runs out of time, and when
-        # Slots whose departures should follow arrivals anew -> by how many ticks they may miss.
+        # Slots whose departures should follow arrivals anew -> by how many ms they may miss.
         self.to_align: dict[int, int] = {}
         self._settling: dict[int, float] = {}  # slots whose alignment is to be looked at, and when
         self._sockets, self._slots, self._states = sockets, slots, states
@@ -85,7 +86,7 @@ class Receiving:
         for slot, at in tuple(self._settling.items()):
             if at <= now and self._slots.audio_at[slot] == now:
                 del self._settling[slot]
-                self.to_align[slot] = 1
+                self.to_align[slot] = SLACK_MS
 
     def _batch(self, rows: int, now: float, grown: NDArray[np.bool_]) -> None:
         sockets = self._sockets

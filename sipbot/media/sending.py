@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sipbot.media.rings import RingBlock
-from sipbot.media.slots import MARKER_BIT, NEVER, Slots
+from sipbot.media.slots import MARKER_BIT, NEVER, RATE, Slots
 from sipbot.media.sockets import BATCH, MediaSockets
 from sipbot.media.state import Dialling, StreamState
 from sipbot.rtp import g711
 from sipbot.rtp.packet import HEADER_BYTES, RtpPacket
 
-ANSWER_TICKS: Final = 2  # from the arrival of a packet to the next departure
+ANSWER_MS: Final = 8  # from the tick that takes a packet to the next departure, at least
 _MASK16: Final = 0xFFFF
 _MASK32: Final = 0xFFFF_FFFF
 
@@ -45,7 +45,7 @@ class _Outgoing:
 class Sending:
     """The outbound half of the plane.
 
-    ``samples_per_tick`` converts ticks to RTP timestamp units. ``states[slot]`` is None for a slot
+    ``tick_ms`` is the length of a tick. ``states[slot]`` is None for a slot
     that is not started.
     """
 
@@ -55,12 +55,13 @@ class Sending:
         slots: Slots,
         states: list[StreamState | None],
         tx: RingBlock,
-        samples_per_tick: int,
+        tick_ms: int,
     ) -> None:
         self.packets = 0
         self.dialling: set[int] = set()  # slots with keys to send
         self._sockets, self._slots, self._states, self._tx = sockets, slots, states, tx
-        self._samples_per_tick = samples_per_tick
+        self._samples_per_tick = RATE * tick_ms // 1000
+        self._tick_ms, self._answer_ticks = tick_ms, -(-ANSWER_MS // tick_ms)
         self._outs: dict[int, _Outgoing] = {}  # by samples a packet
 
     def run(self, tick: int, used: int, moved: NDArray[np.bool_]) -> None:
@@ -95,18 +96,20 @@ class Sending:
         slots = np.array([slot for slot, _ in left], dtype=np.intp)
         return slots, np.array([timestamp for _, timestamp in left], dtype=np.int64)
 
-    def align(self, slot: int, tick: int, slack: int) -> None:
+    def align(self, slot: int, tick: int, slack_ms: int) -> None:
         """Move the departures of a slot to just after what arrived in ``tick``.
 
-        Then an answer that is ready at once leaves within ``ANSWER_TICKS``. Departures that are
-        ``slack`` ticks off stay. The shift is shorter than a packet time and timestamps follow it.
+        Then an answer that is ready at once leaves after ``ANSWER_MS``. Departures that are up to
+        ``slack_ms`` later than that stay. The shift is shorter than a packet time and timestamps
+        follow it.
         """
         slots = self._slots
         if slots.due[slot] == NEVER:
             return
         period, due = int(slots.period[slot]), int(slots.due[slot])
-        shift = (tick + ANSWER_TICKS - due) % period
-        if slack < shift < period - slack:
+        slack = slack_ms // self._tick_ms
+        shift = (tick + self._answer_ticks - due) % period
+        if 0 < shift < period - slack:
             slots.due[slot] = due + shift
 
     def flush(self, used: int, moved: NDArray[np.bool_]) -> None:

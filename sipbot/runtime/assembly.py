@@ -12,7 +12,7 @@ from sipbot.call.routing import Route, Routes
 from sipbot.clock import Clock
 from sipbot.legs.negotiation import MediaTerms
 from sipbot.legs.stream_audio import SlotWaiters
-from sipbot.media.plane import LATENESS_MS, MediaPlane, PlaneConfig
+from sipbot.media.plane import LATENESS_MS, MediaPlane, PlaneConfig, best_tick_ms
 from sipbot.media.ports import PortPool
 from sipbot.media.rings import RingBlock
 from sipbot.ops.admission import Admission
@@ -104,6 +104,7 @@ def media_plane(
     return MediaPlane(
         PlaneConfig(
             slots=config.limits.max_calls if rx is None else rx.slots,
+            tick_ms=best_tick_ms(),
             media_timeout_s=media.timeout_s,
             initial_media_timeout_s=media.initial_timeout_s,
             latch_window_s=media.latch_window_s,
