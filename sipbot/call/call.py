@@ -107,6 +107,7 @@ class Call:
         self._events = EventStream()
         self._playout = Playout(leg.audio, self._events.put)
         self._listening: AudioStream | None = None
+        self._added: Mapping[str, str] = {}  # the leg's parameters and what was added
         self._prepared: OrderedDict[tuple[str, str | None], list[SpeechChunk]] = OrderedDict()
         self._scopes: set[Scope] = set()
         leg.attach(self._on_leg_event)
@@ -140,7 +141,7 @@ class Call:
     @property
     def parameters(self) -> Mapping[str, str]:
         """Custom parameters that came with the call."""
-        return self._leg.info.parameters
+        return self._added or self._leg.info.parameters
 
     @property
     def transport(self) -> str:
@@ -356,6 +357,10 @@ class Call:
     async def end(self, reason: EndReason) -> None:
         """End the call at once for ``reason``."""
         await self._leg.hangup(reason)
+
+    def add_parameters(self, parameters: Mapping[str, str]) -> None:
+        """Give the agent parameters that are known from elsewhere; they count before the leg's."""
+        self._added = {**self.parameters, **parameters}
 
     def record(
         self, *, detail: str = "", failure: str = "", stats: Mapping[str, Stat] | None = None

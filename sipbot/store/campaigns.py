@@ -93,6 +93,13 @@ class Campaigns:
             )
         return bool(done.rowcount)
 
+    async def plan(self, name: str) -> Plan | None:
+        """The plan of a campaign."""
+        query = select(CAMPAIGNS.c.plan).where(CAMPAIGNS.c.name == plain(name))
+        async with self._store.reading() as connection:
+            found = (await connection.execute(query)).scalar_one_or_none()
+        return None if found is None else Plan.parse(found)
+
     async def get(self, name: str) -> Campaign | None:
         """One campaign with its counts."""
         query = select(CAMPAIGNS).where(CAMPAIGNS.c.name == plain(name))

@@ -181,13 +181,14 @@ class Jobs:
         if not known:
             return None
         waits = and_(or_(*known), JOBS.c.state == JobState.DIALLING.value, JOBS.c.via == "api")
-        async with self._store.writing() as connection:
+        async with self._store.reading() as connection:
             found = await connection.execute(select(JOBS.c.id).where(waits).limit(1))
             number = found.scalar_one_or_none()
-            if number is None:
-                return None
-            taken = update(JOBS).where(JOBS.c.id == number)
-            await connection.execute(
+        if number is None:  # as most calls: they cost no turn of the writers
+            return None
+        async with self._store.writing() as connection:
+            taken = update(JOBS).where(JOBS.c.id == number, waits)
+            done = await connection.execute(
                 taken.values(
                     state=JobState.TALKING.value,
                     owner=owner,
@@ -197,12 +198,19 @@ class Jobs:
                     answered_at=now,
                 )
             )
+            if not done.rowcount:
+                return None
             row = (await connection.execute(select(*COLUMNS).where(JOBS.c.id == number))).one()
         return job_of(row)
 
-    async def waits_for_calls(self, now: float) -> bool:
-        """Whether any call that a trunk makes for us is still to come."""
-        waits = and_(JOBS.c.state == JobState.DIALLING.value, JOBS.c.via == "api")
+    async def waits_for_ids(self, trunk: str) -> bool:
+        """Whether ``trunk`` has just been asked for a call and has not told its id yet."""
+        waits = and_(
+            JOBS.c.state == JobState.DIALLING.value,
+            JOBS.c.via == "api",
+            JOBS.c.trunk == trunk,
+            JOBS.c.call_sid == "",
+        )
         async with self._store.reading() as connection:
             found = await connection.execute(select(JOBS.c.id).where(waits).limit(1))
             return found.first() is not None

@@ -276,8 +276,10 @@ async def test_an_arriving_call_finds_its_job_once(desk: Desk) -> None:
     await desk.jobs.add([new(via="api", parameters={"name": "Asha"})], NOW)
     job = await desk.one()
     await desk.jobs.dialling(job)
-    assert await desk.jobs.waits_for_calls(NOW)
+    assert await desk.jobs.waits_for_ids("t")
+    assert not await desk.jobs.waits_for_ids("u")
     await desk.jobs.sent(job, "sid-1")
+    assert not await desk.jobs.waits_for_ids("t")
 
     async def arrive(call_sid: str, id_: str = "") -> Job | None:
         return await desk.jobs.arrived(
@@ -291,7 +293,6 @@ async def test_an_arriving_call_finds_its_job_once(desk: Desk) -> None:
     assert (found.state, found.owner, found.call_id) == (JobState.TALKING, "two", "c7")
     assert found.parameters == {"name": "Asha"}
     assert await arrive("sid-1") is None
-    assert not await desk.jobs.waits_for_calls(NOW)
     result = Result(Outcome.ANSWERED, talk_s=3.0, answered_at=NOW + 9)
     assert await desk.jobs.finish(found, result, Next(JobState.DONE, None), NOW + 12)
 
