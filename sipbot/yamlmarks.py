@@ -38,6 +38,7 @@ M = TypeVar("M", bound=BaseModel)
 _SECRET_KEY: Final = re.compile(
     r"pass|secret|token|credential|api_?key|auth|private", re.IGNORECASE
 )
+_PASSWORD: Final = re.compile(r"(?<=://)([^\s/@:]*):[^\s@]*@")  # in a URL
 _STANDARD: Final = "tag:yaml.org,2002:"
 
 
@@ -90,6 +91,7 @@ class Document:
         if any(_SECRET_KEY.search(str(part)) for part in loc):
             return "***"
         text = str(value).lower() if isinstance(value, bool) else str(value)
+        text = _PASSWORD.sub(r"\1:***@", text)
         return text if len(text) <= SHOWN_VALUE_CHARS else text[: SHOWN_VALUE_CHARS - 3] + "..."
 
 

@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 from hypothesis import settings
 
-from tests.databases import database_url, postgres, store  # noqa: F401  # fixtures for all
+from tests.databases import (  # noqa: F401  # fixtures for all
+    database_url,
+    postgres,
+    sqlite_model,
+    sqlite_url,
+    store,
+    store_url,
+)
 
 # Time says nothing about correctness on a busy machine; pytest's own time-out bounds each test.
 settings.register_profile("sipbot", deadline=None)

@@ -1,11 +1,13 @@
 """Databases for tests: an SQLite file, and a PostgreSQL cluster that lives as long as the tests.
 
-Use the fixture ``store`` or ``database_url`` to run a test on both, ``postgres`` for PostgreSQL
-alone. Every test gets a database of its own.
+Use the fixture ``store`` or ``store_url`` to run a test on both, ``sqlite_url`` or ``postgres`` for
+one alone, and ``database_url`` where even the schema is to be missing. Every test gets a database
+of its own.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pwd
 import shutil
@@ -42,6 +44,7 @@ class Postgres:
     def __init__(self, folder: Path, programs: Path) -> None:
         self._folder, self._programs = folder, programs
         self._numbers = count(1)
+        self._model: str | None = None  # name of a database with the schema
         self._server: subprocess.Popen[bytes] | None = None
         self._as: dict[str, Any] = {}
         if os.geteuid() == 0:
@@ -77,11 +80,19 @@ class Postgres:
             self._server.wait(STARTED_S)
             self._server = None
 
-    def database(self) -> str:
-        """URL of a new, empty database."""
+    def database(self, template: str = "template0") -> str:
+        """URL of a new database, empty or like another one."""
         name = f"test{next(self._numbers)}"
-        self._run("createdb", ["-h", str(self._folder), "-U", "sipbot", "-T", "template0", name])
+        self._run("createdb", ["-h", str(self._folder), "-U", "sipbot", "-T", template, name])
         return f"postgresql://sipbot@/{name}?host={self._folder}"
+
+    def ready(self) -> str:
+        """URL of a new database whose schema is there already."""
+        if self._model is None:
+            url = self.database()
+            _make_schema(url)
+            self._model = url.partition("@/")[2].partition("?")[0]
+        return self.database(self._model)
 
     def _answers(self) -> bool:
         arguments = ["-q", "-h", str(self._folder), "-U", "sipbot", "-d", "postgres"]
@@ -130,9 +141,41 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return cluster.database()
 
 
+def _make_schema(url: str) -> None:
+    async def make() -> None:
+        await (await Store.open(url)).close()
+
+    asyncio.run(make())
+
+
+@pytest.fixture(scope="session")
+def sqlite_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with the schema."""
+    file = tmp_path_factory.mktemp("sqlite") / "model.db"
+    _make_schema(f"sqlite:///{file}")
+    return file
+
+
 @pytest.fixture
-async def store(database_url: str) -> AsyncIterator[Store]:
+def sqlite_url(sqlite_model: Path, tmp_path: Path) -> str:
+    """An SQLite store of this test's own."""
+    shutil.copy(sqlite_model, tmp_path / "store.db")
+    return f"sqlite:///{tmp_path}/store.db"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store_url(request: pytest.FixtureRequest) -> str:
+    """A store of each kind, with its schema and nothing else."""
+    if request.param == "sqlite":
+        url: str = request.getfixturevalue("sqlite_url")
+        return url
+    cluster: Postgres = request.getfixturevalue("postgres")
+    return cluster.ready()
+
+
+@pytest.fixture
+async def store(store_url: str) -> AsyncIterator[Store]:
     """An open store of each kind."""
-    opened = await Store.open(database_url)
+    opened = await Store.open(store_url)
     yield opened
     await opened.close()

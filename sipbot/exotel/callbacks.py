@@ -124,14 +124,12 @@ class Callback:
         return {fact: value for fact, value in found.items() if value}
 
     def stage(self, asked: str) -> Stage:
-        """Where this Passthru stands: as its URL says, else by what only Connect adds."""
-        named = _STAGES.get(asked.strip().lower())
-        if named is not None:
-            return named
-        status = self.get("dialcallstatus").lower()
-        if not status:
-            return Stage.BOT
-        return Stage.TALKED if status == "completed" else Stage.NO_ANSWER
+        """Where this Passthru stands, as its URL says; else it is the one after the bot.
+
+        What Exotel itself sends does not tell: after a bot on a vSIP trunk there is a
+        ``DialCallStatus`` too, since a Connect applet dialled the bot.
+        """
+        return _STAGES.get(asked.strip().lower(), Stage.BOT)
 
 
 def parse_callback(query: str, content_type: str = "", body: bytes = b"") -> Callback:

@@ -10,6 +10,12 @@ from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from sipbot.ops.config_exotel import (
+    ExotelConfig,
+    StoreConfig,
+    TransferConfig,
+    TransferStrategy,
+)
 from sipbot.ops.config_http import HttpConfig, StreamConfig
 from sipbot.ops.config_outbound import OutboundConfig, check_reachable
 from sipbot.ops.section import Name, NotEmpty, Seconds, Section, matching, not_empty
@@ -209,8 +215,12 @@ class TrunkConfig(Section):
     """A named peer whose calls are taken, known by the addresses that it calls from."""
 
     profile: Literal["generic", "exotel"] = "generic"
-    """What kind of peer this is. In this release both are served the same way: what Exotel needs
-    harms nobody else. Headers such as X-Exotel-CallSid reach agents and routes from any trunk."""
+    """What kind of peer this is. It decides how `transfer: auto` transfers; otherwise both are
+    served the same way: what Exotel needs harms nobody else."""
+    transfer: TransferStrategy = "auto"
+    """How callers are sent on. `refer`: by SIP. `flow`: the call ends, and Exotel's flow asks
+    `/exotel/passthru` and `/exotel/connect` where to go on. `auto`: `flow` for the profile
+    `exotel` and for streams, else `refer`."""
     allow: Annotated[tuple[Network, ...], *NotEmpty] = ()
     """Addresses and networks that the trunk's SIP and streams come from. The longest matching
     prefix of all trunks decides. May be left out for a trunk whose streams bring user and
@@ -338,8 +348,14 @@ class Config(Section):
         default_factory=_default_agents
     )
     """Agents by name. Absent: one agent `echo`."""
+    transfers: dict[Name, TransferConfig] = Field(default_factory=dict)
+    """Destinations of transfers by name."""
     routes: tuple[RouteConfig, ...] = ()
     """Which agent gets which call: the first match wins, no match is answered with 404. Absent: the
     only agent gets every call."""
+    exotel: ExotelConfig = ExotelConfig()
+    """Exotel's callbacks and applets."""
+    store: StoreConfig = StoreConfig()
+    """Where calls are kept."""
     logging: LoggingConfig = LoggingConfig()
     """Logs."""

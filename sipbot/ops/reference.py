@@ -52,8 +52,9 @@ def _section(title: str, path: str, schema: Any, models: dict[str, Any]) -> Iter
 
 def _below(path: str, entry: Any, models: dict[str, Any]) -> Iterator[tuple[str, str, Any]]:
     """Sections that ``entry`` holds: itself, the items of a list, the values of a mapping."""
-    if "$ref" in entry:
-        yield path, path, _model(entry, models)
+    section = next((one for one in (entry, *entry.get("anyOf", ())) if "$ref" in one), None)
+    if section is not None:
+        yield path, path, _model(section, models)
     elif "$ref" in entry.get("items", {}):
         yield f"{path}[]", f"{path}[]", _model(entry["items"], models)
     for value in _values(entry):

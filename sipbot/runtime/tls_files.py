@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 
 from sipbot.clock import Clock
 from sipbot.ops.config import SipConfig
 from sipbot.ops.logs import Logger
+from sipbot.runtime.directories import state_directory
 from sipbot.transport.local import is_wildcard, local_address_towards
 from sipbot.transport.tls import TlsContexts, ensure_self_signed
 
@@ -22,7 +21,7 @@ def tls_contexts(sip: SipConfig, clock: Clock, log: Logger) -> TlsContexts:
     """
     certificate, key = sip.tls.certificate, sip.tls.private_key
     if certificate is None and any(listen.transport == "tls" for listen in sip.listen):
-        folder = _state_directory() / "tls"
+        folder = state_directory() / "tls"
         folder.mkdir(parents=True, exist_ok=True)
         certificate, key = folder / "self-signed.crt", folder / "self-signed.key"
         now = datetime.fromtimestamp(clock.wall(), UTC)
@@ -38,9 +37,3 @@ def _names(sip: SipConfig) -> Sequence[str]:
         if listen.transport == "tls" and host not in names:
             names.append(host)
     return [*names, "localhost"]
-
-
-def _state_directory() -> Path:
-    """Where programs keep what should survive a restart (XDG base directories)."""
-    configured = os.environ.get("XDG_STATE_HOME", "")
-    return (Path(configured) if configured else Path.home() / ".local" / "state") / "sipbot"

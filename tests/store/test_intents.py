@@ -10,8 +10,8 @@ from sipbot.store.intents import Intents
 from tests.store.kit import BEGAN, INTENT
 
 
-async def test_an_intent_is_read_on_another_node(database_url: str) -> None:
-    here, there = await Store.open(database_url), await Store.open(database_url)
+async def test_an_intent_is_read_on_another_node(store_url: str) -> None:
+    here, there = await Store.open(store_url), await Store.open(store_url)
     await Intents(here).put(INTENT)
     assert await Intents(there).get("sid-1", BEGAN + 1) == INTENT
     await here.close()
