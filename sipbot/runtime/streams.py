@@ -124,6 +124,7 @@ class StreamDesk:
         self._counters, self._log, self._tasks = counters, log, tasks
         self._once = SayOnce()
         self._legs: set[VoicebotLeg] = set()
+        self._beginning: set[asyncio.Task[None]] = set()  # they have not said start yet
         self._places = 0  # taken, also by those who have not said start yet
         self._empty = asyncio.Event()
         self._empty.set()
@@ -167,7 +168,9 @@ class StreamDesk:
 
     def enter(self, ticket: object, socket: ServerSocket) -> None:
         assert isinstance(ticket, _Ticket)
-        self._tasks.create_task(self._live(ticket, socket), name="stream")
+        task = self._tasks.create_task(self._live(ticket, socket), name="stream")
+        self._beginning.add(task)
+        task.add_done_callback(self._beginning.discard)
 
     async def _live(self, ticket: _Ticket, socket: ServerSocket) -> None:
         """One stream from the upgrade to its end. No stream harms another."""
@@ -177,6 +180,9 @@ class StreamDesk:
             self._counters.count("faults", where="stream")
             self._log.error("stream failed", error=repr(error))
             socket.abort()
+        except asyncio.CancelledError:
+            socket.abort()
+            raise
         finally:
             self._capacity.remove(ticket.trunk)
             self._places -= 1
@@ -229,6 +235,9 @@ class StreamDesk:
         assert route.agent is not None
         placement = Placement(secrets.token_hex(8), route.agent, route.rule)
         self._announce(leg.info, placement)
+        task = asyncio.current_task()
+        assert task is not None
+        self._beginning.discard(task)
         self._legs.add(leg)
         self.times.begin(leg)
         try:
@@ -267,6 +276,8 @@ class StreamDesk:
                 await self._empty.wait()
         if self._legs:
             self._log.warning("ending streams at the deadline", calls=len(self._legs))
+        for task in tuple(self._beginning):
+            task.cancel()
         for leg in tuple(self._legs):
             await leg.hangup(EndReason.SHUTDOWN)
         with contextlib.suppress(TimeoutError):
