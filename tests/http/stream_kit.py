@@ -18,7 +18,8 @@ from sipbot.agent.port import Agent
 from sipbot.call.call import Call
 from sipbot.call.leg import Pcm
 from sipbot.clock import SystemClock
-from sipbot.http.server import HttpServer
+from sipbot.http.app import make_app
+from sipbot.http.server import HttpParts, HttpServer
 from sipbot.ops.config import Config
 from sipbot.ops.counters import Counters
 from sipbot.ops.logs import get_logger
@@ -26,9 +27,9 @@ from sipbot.runtime.assembly import admission, host_parts, trunk_limits
 from sipbot.runtime.capacity import Capacity
 from sipbot.runtime.doorkeeper import Doorkeeper
 from sipbot.runtime.host import LocalHost
-from sipbot.runtime.stream_parts import stream_rules
+from sipbot.runtime.stream_parts import server_tls, stream_rules
 from sipbot.runtime.streams import StreamDesk
-from sipbot.runtime.web import http_parts, http_socket, http_urls
+from sipbot.runtime.web import http_socket, http_urls
 from tests.http.kit import Fixed
 
 WAIT_S = 10.0  # bound of every wait for the other side
@@ -103,7 +104,13 @@ async def serving(agents: Mapping[str, Agent] | None = None, **document: Any) ->
             tasks,
         )
         door = Doorkeeper(admission(config), counters, get_logger("http"))
-        served = http_parts(config, Fixed(), clock, desk, door)
+        served = HttpParts(
+            app=make_app(Fixed(), clock),
+            door=desk,
+            trusted=config.http.trusted_proxies,
+            tls=server_tls(config.http.tls),
+            dropped=door.dropped,
+        )
         server = HttpServer(listening, served, clock, get_logger("http"))
         await server.start()
         try:

@@ -230,7 +230,7 @@ async def test_the_agent_is_named_or_found(path: str, agent: str) -> None:
 
 
 async def test_a_name_that_is_no_agent_is_refused_before_the_upgrade() -> None:
-    async with serving(**ROUTES) as bot:
+    async with serving(None, **ROUTES) as bot:
         for path in ("/exotel/voicebot/nobody", "/exotel/voicebot/clinic", "/exotel/stream/x/bot"):
             with pytest.raises(WSHandshakeError) as caught:
                 await Exotel.dial(bot.ws(path))
@@ -241,7 +241,7 @@ async def test_a_name_that_is_no_agent_is_refused_before_the_upgrade() -> None:
 
 
 async def test_what_no_route_wants_is_closed_after_start() -> None:
-    async with serving(**ROUTES) as bot:
+    async with serving(None, **ROUTES) as bot:
         exotel = (await Exotel.dial(bot.ws("/exotel/voicebot"))).start(to="123")
         assert await exotel.end() == (4404, "no-route")
         await bot.settled()
