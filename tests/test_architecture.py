@@ -39,7 +39,7 @@ ARROWS: Final[dict[str, frozenset[str]]] = {
     "outbound": frozenset({"call.numbers"}),
     "ops": frozenset({"yamlmarks"}),
     "testing": frozenset({"call", "agent"}),
-    "cli": frozenset({"ops", "runtime", "exotel.rest"}),
+    "cli": frozenset({"ops", "runtime", "exotel.rest", "outbound"}),
     "yamlmarks": frozenset({"yamlproblems"}),
     "yamlproblems": frozenset(),
     "errors": frozenset(),

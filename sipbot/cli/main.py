@@ -6,8 +6,10 @@ import typer
 
 from sipbot import __version__
 from sipbot.cli import call as call_command
+from sipbot.cli import campaign as campaign_command
 from sipbot.cli import check as check_command
 from sipbot.cli import config as config_command
+from sipbot.cli import dial as dial_command
 from sipbot.cli import exotel as exotel_command
 from sipbot.cli import run as run_command
 from sipbot.cli import sim as sim_command
@@ -28,6 +30,10 @@ app.command(
     epilog="Example: sipbot call sip:reception@127.0.0.1:5070 --transport tcp --dtmf 1"
     " --record heard.wav --json",
 )(call_command.call)
+app.command("dial", epilog="Example: sipbot dial +919812345610 --agent survey --wait")(
+    dial_command.dial
+)
+app.add_typer(campaign_command.app, name="campaign")
 app.add_typer(config_command.app, name="config")
 app.add_typer(exotel_command.app, name="exotel")
 app.add_typer(sim_command.app, name="sim")
