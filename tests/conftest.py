@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from hypothesis import settings
 
@@ -22,6 +24,12 @@ settings.load_profile("sipbot")
 # a good server look bad. What is really broken fails every time.
 _REAL_TIME = ("interop", "processes", "fuzz", "transport", "http", "cli")
 RERUNS = 2
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _state_directory(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Servers that tests start keep nothing in the user's own directories."""
+    os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from sipbot.agent.port import Agent
@@ -16,6 +16,7 @@ from sipbot.call.call import Call
 from sipbot.call.leg import EndReason, Leg, LegInfo
 from sipbot.call.record import CallRecord, Stat
 from sipbot.call.speech import Synthesizer
+from sipbot.call.transfers import LegTransfers, Transfers
 from sipbot.clock import Clock
 from sipbot.legs.sip import SipLeg
 from sipbot.ops.counters import Counters
@@ -87,6 +88,8 @@ class HostParts:
     clock: Clock
     counters: Counters
     log: Logger
+    transfers: Transfers = field(default_factory=LegTransfers)
+    keep: Callable[[CallRecord], None] = lambda record: None  # must not wait
 
 
 class LocalHost:
@@ -141,6 +144,7 @@ class LocalHost:
             clock=parts.clock,
             log=parts.log.bind(call_id=placement.call_id),
             rule=placement.rule,
+            transfers=parts.transfers,
         )
         self._calls[call.id] = call
         self._empty.clear()
@@ -158,6 +162,7 @@ class LocalHost:
             call.log.error("call failed", error=repr(error))
             await leg.hangup(EndReason.AGENT_FAILED)
         else:
+            parts.keep(record)
             if self._counts(leg):
                 parts.counters.count("calls_ended", reason=record.reason.value)
             call.log.info("call ended", **summary(record))

@@ -33,7 +33,7 @@ OPEN_S: Final = 5.0  # seconds to wait for the store to be open
 WRITE_S: Final = 10.0  # seconds for one transaction
 FIRST_PAUSE_S: Final = 0.5  # seconds after a failure; doubled each time
 LONGEST_PAUSE_S: Final = 30.0  # seconds, at most
-LAST_S: Final = 5.0  # seconds at the end for what still waits
+LAST_S: Final = 3.0  # seconds at the end for what still waits
 FIRST_PURGE_S: Final = 60.0  # seconds until the first look for what is too old
 PURGE_S: Final = 3_600.0  # seconds between the later ones
 DAY_S: Final = 86_400.0  # seconds
@@ -54,6 +54,7 @@ class Books:
 
     storage: Storage
     writer: RecordWriter
+    counters: Counters
 
 
 @contextlib.asynccontextmanager
@@ -67,7 +68,7 @@ async def open_books(config: Config, clock: Clock, counters: Counters) -> AsyncI
         writer = RecordWriter(storage, clock, counters, log, keep_s)
         task = asyncio.get_running_loop().create_task(writer.run(), name="records")
         try:
-            yield Books(storage, writer)
+            yield Books(storage, writer, counters)
             await writer.finish(LAST_S)
         finally:
             task.cancel()

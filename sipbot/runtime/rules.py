@@ -48,6 +48,8 @@ def needs_restart(old: Config, new: Config) -> Iterator[str]:
                 yield f"{section}.{name}"
     if (old.workers == 0) != (new.workers == 0):
         yield "workers"
+    if new.workers == 0 and old.store != new.store:
+        yield "store"
 
 
 class RuleBook:

@@ -9,7 +9,7 @@ import socket
 import sys
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sipbot.clock import Clock, SystemClock
 from sipbot.errors import ConfigError, SipbotError
@@ -18,12 +18,12 @@ from sipbot.ops.config import Config
 from sipbot.ops.counters import Counters
 from sipbot.ops.load import load
 from sipbot.ops.logs import Logger, get_logger
-from sipbot.runtime.assembly import edge_parts, host_parts
+from sipbot.runtime.assembly import edge_parts
 from sipbot.runtime.doorkeeper import Doorkeeper
 from sipbot.runtime.edge import Edge
 from sipbot.runtime.faults import fault_logger
 from sipbot.runtime.host import LocalHost
-from sipbot.runtime.limits import raise_file_limit
+from sipbot.runtime.limits import look_at_limits
 from sipbot.runtime.load_watch import LoadWatch
 from sipbot.runtime.loop import run_on_fast_loop, settle_collector
 from sipbot.runtime.rules import RuleBook, needs_restart
@@ -33,6 +33,9 @@ from sipbot.runtime.supervisor import Supervisor
 from sipbot.runtime.tls_switch import switchable
 from sipbot.runtime.web import http_socket, http_urls
 from sipbot.runtime.worker_count import worker_count
+
+if TYPE_CHECKING:
+    from sipbot.runtime.records import Books
 
 
 def serve(config: Config, base: Path | None = None, path: Path | None = None) -> int:
@@ -52,9 +55,12 @@ async def _supervise(config: Config, base: Path | None, path: Path | None, worke
 
 
 async def _serve(config: Config, base: Path | None, path: Path | None, clock: Clock) -> int:
+    from sipbot.runtime.records import open_books  # takes a while to import
+
     listening = http_socket(config)
     try:
-        return await _take_calls(config, base, path, clock, listening)
+        async with open_books(config, clock, Counters()) as books:
+            return await _take_calls(config, base, path, clock, listening, books)
     finally:
         if listening is not None:
             listening.close()
@@ -66,12 +72,15 @@ async def _take_calls(
     path: Path | None,
     clock: Clock,
     listening: socket.socket | None,
+    books: Books,
 ) -> int:
     """Everything in this process; ``listening`` is the socket of HTTP."""
-    log, counters = get_logger("edge"), Counters()
-    raise_file_limit(config.limits.max_calls, log)
+    from sipbot.runtime.kept import kept_host_parts
+
+    log, counters = get_logger("edge"), books.counters
+    look_at_limits(config, log)
     parts = edge_parts(config, clock, counters)
-    agents = host_parts(config, base, clock, counters)
+    agents = kept_host_parts(config, base, clock, books)
     stop = _stop_signal()
     loop, plane = asyncio.get_running_loop(), parts.plane
     clockwork = Clockwork(plane, loop, parts.waiters.wake, fault_logger(log, counters))
@@ -84,8 +93,8 @@ async def _take_calls(
             tls = switchable(config.sip, clock, get_logger("tls"))
             stack = await open_signalling(config, edge, clock, door, tls)
             rules = RuleBook(edge, door, parts.capacity, tls, clock)
-            web = SoleWeb(config, parts, edge, host, clock, door, tasks)
-            reload = _reloader(config, path, rules, host, web, clock, counters)
+            web = SoleWeb(config, parts, edge, host, clock, door, tasks, books)
+            reload = _reloader(config, path, rules, host, web, clock, books)
             loop.add_signal_handler(signal.SIGHUP, lambda: tasks.create_task(reload()))
             try:
                 async with web.serve(listening):
@@ -116,7 +125,7 @@ def _reloader(
     host: LocalHost,
     web: SoleWeb,
     clock: Clock,
-    counters: Counters,
+    books: Books,
 ) -> Callable[[], Coroutine[Any, Any, None]]:
     """Reads the configuration again for new calls, or refuses it as a whole."""
     log, one_at_a_time = get_logger("config"), asyncio.Lock()
@@ -126,9 +135,11 @@ def _reloader(
             await adopt()
 
     async def adopt() -> None:
+        from sipbot.runtime.kept import kept_host_parts
+
         try:
             loaded = await asyncio.to_thread(load, path, os.environ)
-            agents = host_parts(loaded.config, loaded.base, clock, counters)
+            agents = kept_host_parts(loaded.config, loaded.base, clock, books)
             adopt_web = web.prepare(loaded.config)
             await rules.adopt(loaded.config)
         except ConfigError as error:

@@ -21,7 +21,8 @@ from sipbot.runtime.streams import StreamDesk
 from sipbot.runtime.web import http_parts, serving
 
 if TYPE_CHECKING:
-    from sipbot.http.server import HttpServer
+    from sipbot.http.server import HttpParts, HttpServer
+    from sipbot.runtime.records import Books
 
 
 class SoleWeb:
@@ -36,8 +37,10 @@ class SoleWeb:
         clock: Clock,
         keeper: Doorkeeper,
         tasks: asyncio.TaskGroup,
+        books: Books,
     ) -> None:
         self._config, self._clock, self._keeper = config, clock, keeper
+        self._books = books
         self.desk = StreamDesk(
             stream_rules(config),
             host,
@@ -58,7 +61,7 @@ class SoleWeb:
         if listening is None:
             yield
             return
-        parts = http_parts(self._config, self._source, self._clock, self.desk, self._keeper)
+        parts = self._parts(self._config)
         self._tls = parts.tls
         async with serving(listening, parts, self._clock) as self._server:
             yield
@@ -68,7 +71,7 @@ class SoleWeb:
         rules = stream_rules(config)
         parts = None
         if self._server is not None:
-            parts = http_parts(config, self._source, self._clock, self.desk, self._keeper)
+            parts = self._parts(config)
 
         def adopt() -> None:
             self.desk.rules = rules
@@ -78,3 +81,6 @@ class SoleWeb:
                 load_certificate(self._tls, config.http.tls)
 
         return adopt
+
+    def _parts(self, config: Config) -> HttpParts:
+        return http_parts(config, self._source, self._clock, self.desk, self._keeper, self._books)

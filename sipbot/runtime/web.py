@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sipbot.http.server import HttpParts, HttpServer
     from sipbot.http.source import Source
     from sipbot.http.streams import StreamDoor
+    from sipbot.runtime.records import Books
 
 SILENT_S: Final = 2.0  # seconds without a word of the edge after which it is not ready
 
@@ -99,15 +100,21 @@ class Pushed:
 
 
 def http_parts(
-    config: Config, source: Source, clock: Clock, door: StreamDoor, keeper: Doorkeeper
+    config: Config,
+    source: Source,
+    clock: Clock,
+    door: StreamDoor,
+    keeper: Doorkeeper,
+    books: Books,
 ) -> HttpParts:
     """What is served by HTTP. Raises TransportError for a certificate that cannot be used."""
     from sipbot.http.app import make_app
     from sipbot.http.server import HttpParts
     from sipbot.runtime.stream_parts import server_tls
+    from sipbot.runtime.web_routers import web_routers
 
     return HttpParts(
-        app=make_app(source, clock),
+        app=make_app(source, clock, web_routers(config, books, clock)),
         door=door,
         trusted=config.http.trusted_proxies,
         tls=server_tls(config.http.tls),

@@ -14,13 +14,14 @@ from sipbot.legs.remote import RemoteLeg
 from sipbot.ops.counters import Counters
 from sipbot.ops.logs import get_logger
 from sipbot.runtime.apology import make_apology
-from sipbot.runtime.assembly import host_parts
 from sipbot.runtime.child import WorkerBoot, adopt_socket, ignore_stop_signals
 from sipbot.runtime.host import HostParts, LocalHost, Placement
+from sipbot.runtime.kept import kept_host_parts
 from sipbot.runtime.link import messages as msg
 from sipbot.runtime.link.channel import Channel
 from sipbot.runtime.link.shared import SharedRings
 from sipbot.runtime.loop import settle_collector
+from sipbot.runtime.records import Books, open_books
 from sipbot.runtime.worker_host import BEAT_S
 from sipbot.runtime.worker_link import WorkerLink
 from sipbot.runtime.worker_web import STREAMS, WorkerWeb
@@ -39,18 +40,20 @@ async def run_worker(boot: WorkerBoot) -> int:
     """Run agents until retired, or until edge or supervisor are gone; returns the exit code."""
     ignore_stop_signals(asyncio.get_running_loop())
     above = _Above(boot)
-    try:
-        parts = host_parts(boot.config, boot.base, SystemClock(), Counters())
-    except (SipbotError, ImportError) as error:
-        above.fail(error)
-        return _EXIT_FAILED
-    try:
-        async with asyncio.TaskGroup() as tasks:
-            worker = Worker(boot, above, parts, tasks)
-            await worker.run()
-            raise _LeaveError
-    except* _LeaveError:
-        pass
+    clock, counters = SystemClock(), Counters()
+    async with open_books(boot.config, clock, counters) as books:
+        try:
+            parts = kept_host_parts(boot.config, boot.base, clock, books)
+        except (SipbotError, ImportError) as error:
+            above.fail(error)
+            return _EXIT_FAILED
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                worker = Worker(boot, above, parts, tasks, books)
+                await worker.run()
+                raise _LeaveError
+        except* _LeaveError:
+            pass
     return 0
 
 
@@ -89,7 +92,12 @@ class Worker:
     """The parts of a worker, joined."""
 
     def __init__(
-        self, boot: WorkerBoot, above: _Above, parts: HostParts, tasks: asyncio.TaskGroup
+        self,
+        boot: WorkerBoot,
+        above: _Above,
+        parts: HostParts,
+        tasks: asyncio.TaskGroup,
+        books: Books,
     ) -> None:
         self._boot, self._above, self._parts = boot, above, parts
         self._log = get_logger("worker")
@@ -103,7 +111,7 @@ class Worker:
         self._host = LocalHost(parts, tasks, self._link.finished, self._is_ours)
         self._web: WorkerWeb | None = None
         if boot.http >= 0:
-            self._web = WorkerWeb(boot, parts, self._host, SystemClock(), tasks)
+            self._web = WorkerWeb(boot, parts, self._host, SystemClock(), tasks, books)
             above.on_fare = self._web.take
             above.on_drain = lambda deadline_s: self._start_drain(tasks, deadline_s)
 

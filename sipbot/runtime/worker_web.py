@@ -17,6 +17,7 @@ from sipbot.runtime.child import WorkerBoot, adopt_socket
 from sipbot.runtime.doorkeeper import Doorkeeper
 from sipbot.runtime.host import HostParts, LocalHost
 from sipbot.runtime.link import messages as msg
+from sipbot.runtime.records import Books
 from sipbot.runtime.stream_parts import stream_rules
 from sipbot.runtime.streams import StreamDesk
 from sipbot.runtime.web import Pushed, http_parts, serving
@@ -34,8 +35,10 @@ class WorkerWeb:
         host: LocalHost,
         clock: Clock,
         tasks: asyncio.TaskGroup,
+        books: Books,
     ) -> None:
         config = boot.config
+        self._books = books
         self._boot, self._parts, self._clock = boot, parts, clock
         self._pushed = Pushed(clock)
         self._capacity = Capacity(config.limits.max_calls, trunk_limits(config))
@@ -56,7 +59,7 @@ class WorkerWeb:
         """Serve while inside. Raises TransportError."""
         config, clock = self._boot.config, self._clock
         keeper = Doorkeeper(admission(config), self._parts.counters, get_logger("http"))
-        served = http_parts(config, self._pushed, clock, self.desk, keeper)
+        served = http_parts(config, self._pushed, clock, self.desk, keeper, self._books)
         async with serving(adopt_socket(self._boot.http), served, clock) as self._server:
             yield
 

@@ -12,7 +12,7 @@ from sipbot.ops import config as models
 
 ROOT = Path(__file__).resolve().parents[2]
 # Accepted and said to have no effect: in the reference, or in a warning at the start.
-WITHOUT_EFFECT = {"TrunkConfig.profile"}
+WITHOUT_EFFECT: set[str] = set()
 
 
 def settings() -> Iterator[tuple[str, str]]:
