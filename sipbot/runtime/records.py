@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -55,6 +55,7 @@ class Books:
     storage: Storage
     writer: RecordWriter
     counters: Counters
+    orders: asyncio.Event = field(default_factory=asyncio.Event)  # set when calls are ordered
 
 
 @contextlib.asynccontextmanager
@@ -178,12 +179,17 @@ class RecordWriter:
 
 
 async def _transact(store: Store, items: Sequence[Item]) -> None:
+    """Write all or nothing. Raises StoreError and nothing else: the writer must live on."""
     try:
         async with asyncio.timeout(WRITE_S), store.writing() as connection:
             for item in items:
                 await _put(store, connection, item)
+    except StoreError:
+        raise
     except TimeoutError:
         raise StoreError("store: too slow") from None
+    except Exception as error:  # such as a driver's OverflowError
+        raise StoreError(f"store: {type(error).__name__}") from error
 
 
 async def _put(store: Store, connection: AsyncConnection, item: Item) -> None:
