@@ -165,6 +165,7 @@ class Child:
         self._loop.remove_reader(self.pidfd)
         os.close(self.pidfd)
         self.code = self._process.wait()
+        self.channel.read_rest()
         self.channel.close()
         self.gone.set()
 

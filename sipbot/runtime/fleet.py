@@ -61,7 +61,8 @@ class Fleet:
         self._number, self._clock, self._log = number, clock, log
         self.slots = config.limits.max_calls + max(SPARE_SLOTS, config.limits.max_calls // 4)
         self._memory = make_memory(self.slots)
-        self._orders = Orders(config, base, self.slots, self._memory, http)
+        self._book = StreamBook()
+        self._orders = Orders(config, base, self.slots, self._memory, http, self._book.note)
         self._keepers: list[Keeper] = []
         self._keeping: set[asyncio.Task[None]] = set()
         self._going: dict[asyncio.Task[None], WorkerProcess] = {}
@@ -69,7 +70,6 @@ class Fleet:
         self.listeners: tuple[str, ...] = ()
         self.calls = 0  # as the edge said last
         self.status: Status | None = None  # the same
-        self._book = StreamBook()
         self._ending: asyncio.Task[None] | None = None
         self.over = asyncio.Event()  # every process is gone, after ``drain``
         self.heard_at = clock.monotonic()  # when the edge said anything last
@@ -173,9 +173,6 @@ class Fleet:
     def share(self, view: Source) -> None:
         """Tell each process what the others have, and the workers how all fare."""
         workers = self._workers()
-        for worker in workers:
-            if worker.streams is not None:
-                self._book.note(worker.number, worker.streams)
         self._book.keep_only(one.number for one in workers if not one.child.gone.is_set())
         self.edge.channel.send(msg.Elsewhere(dict(self._book.trunks())))
         calls = {} if self.status is None else self.status.trunks

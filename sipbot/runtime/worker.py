@@ -132,6 +132,7 @@ class Worker:
                 await self._outlive_edge()
             if self._web is not None:
                 await self._web.desk.drain(0.0)
+                self._above.channel.send(self._web.report())
         self._link.close()
         self._edge.close()
         self._above.channel.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -23,13 +24,15 @@ LAST_WORDS_S: Final = 5.0  # seconds to write the last records before a worker i
 @dataclass(frozen=True, slots=True)
 class Orders:
     """What workers of one configuration start from. ``memory`` holds the rings of ``slots``,
-    ``http`` is the shared listener's descriptor, or -1."""
+    ``http`` is the shared listener's descriptor, or -1. ``on_streams(number, status)`` hears what
+    a worker says of its streams."""
 
     config: Config
     base: Path | None
     slots: int
     memory: int
     http: int = -1
+    on_streams: Callable[[int, StreamStatus], None] = lambda number, status: None
 
 
 class WorkerFailed(SipbotError):
@@ -42,7 +45,6 @@ class WorkerProcess:
     def __init__(self, number: int, orders: Orders) -> None:
         self.number, self.orders = number, orders
         self.silent_s = 0.0  # counted by whoever watches
-        self.streams: StreamStatus | None = None  # as it said last
         self._loaded: asyncio.Future[msg.ToSupervisor] = asyncio.Future()
         ours, theirs = channel_pair()
         self._eventfd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -120,6 +122,6 @@ class WorkerProcess:
     def _on_message(self, message: msg.ToSupervisor) -> None:
         self.silent_s = 0.0
         if isinstance(message, msg.StreamReport):
-            self.streams = message.status
+            self.orders.on_streams(self.number, message.status)
         elif isinstance(message, msg.Loaded | msg.Failed) and not self._loaded.done():
             self._loaded.set_result(message)

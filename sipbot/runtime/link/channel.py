@@ -94,6 +94,11 @@ class Channel(Generic[M]):
         self._queue.append((data, descriptors))
         self._loop.add_writer(self._socket.fileno(), self._writable)
 
+    def read_rest(self) -> None:
+        """Take what the other side said before it went, up to a burst."""
+        if self.open:
+            self._readable()
+
     def close(self) -> None:
         """Give up what waits and close the socket."""
         if not self.open:
