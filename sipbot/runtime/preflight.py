@@ -14,6 +14,7 @@ from sipbot.media.ports import check_file_descriptors, check_port_range, read_ep
 from sipbot.ops.checks import Finding, Grade, check_signalling
 from sipbot.ops.config import Config, FlowAgentConfig
 from sipbot.runtime.agents import make_agents
+from sipbot.runtime.preflight_exotel import check_exotel, check_store
 
 
 def preflight(config: Config, base: Path, clock: Clock) -> tuple[Finding, ...]:
@@ -22,7 +23,13 @@ def preflight(config: Config, base: Path, clock: Clock) -> tuple[Finding, ...]:
     ``base`` is the directory of the configuration file. Agents are loaded as the server does.
     """
     now = datetime.fromtimestamp(clock.wall(), UTC)
-    return (*check_signalling(config, now), *_media(config), *_agents(config, base))
+    return (
+        *check_signalling(config, now),
+        *_media(config),
+        *check_store(config),
+        *check_exotel(config),
+        *_agents(config, base),
+    )
 
 
 def _media(config: Config) -> Iterator[Finding]:

@@ -108,6 +108,36 @@ class Store:
                 return
 
 
+async def probe(url: str) -> str:
+    """What is there: ``"ready"``, or ``"new"`` for a file yet to be made. Changes nothing.
+
+    Raises StoreError when it cannot be reached.
+    """
+    try:
+        parsed = store_url(url)
+    except ValueError as error:
+        raise StoreError(f"the URL of the store {error}") from None
+    if parsed.drivername.startswith("sqlite") and _to_be_made(Path(str(parsed.database))):
+        return "new"
+    store = Store(_engine(parsed))
+    try:
+        async with store.reading() as connection:
+            await connection.execute(text("SELECT 1"))
+    finally:
+        await store.close()
+    return "ready"
+
+
+def _to_be_made(file: Path) -> bool:
+    """Whether the file is missing. Raises StoreError when it could not be made."""
+    if file.exists():
+        return False
+    folder = next(one for one in file.absolute().parents if one.exists())
+    if not (folder.is_dir() and os.access(folder, os.W_OK)):
+        raise StoreError(f"{file} cannot be made in {folder}")
+    return True
+
+
 class _translated:  # noqa: N801  # reads as a verb at its use
     """What databases and drivers raise becomes StoreError, without statements and values."""
 

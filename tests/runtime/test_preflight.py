@@ -38,6 +38,7 @@ def test_every_part_is_looked_at(tmp_path: Path) -> None:
         "public address",
         "rtp ports",
         "file descriptors",
+        "store",
         "agent echo",
     }
     assert found["agent echo"] == [Finding("agent echo", Grade.OK, "echo: loaded")]
