@@ -297,7 +297,7 @@ async def _speak(audio: StreamAudio, speech: Pcm) -> None:
     while sent < len(speech):
         sent += audio.write(speech[sent:])
         # The line holds two seconds: come back when there is room again.
-        if not await audio.wait_consumed(max(0, audio.written - RATE)):
+        if not await audio.wait_consumed(max(audio.consumed + 1, audio.written - RATE)):
             return
 
 

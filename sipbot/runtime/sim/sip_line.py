@@ -109,7 +109,7 @@ class SipLine:
         while sent < len(pcm):
             sent += audio.write(pcm[sent:])
             # The line holds two seconds: come back when there is room again.
-            if not await audio.wait_consumed(max(0, audio.written - RATE)):
+            if not await audio.wait_consumed(max(audio.consumed + 1, audio.written - RATE)):
                 return
         await audio.wait_consumed(audio.written)
 
