@@ -15,7 +15,8 @@
     ├── MediaError                the media plane cannot serve
     │   └── PortsExhausted        no RTP port pair is free
     ├── StoreError                the store cannot be opened, read or written
-    └── SpeechError               a synthesiser failed
+    ├── SpeechError               a synthesiser failed
+    └── ProviderError             a speech or language service did not do its work
 
 Functions that read bytes from the network raise ``RemoteProtocolError`` (or a leaf of it) and
 nothing else. Any other exception out of them is a bug.
@@ -121,3 +122,15 @@ class StoreError(SipbotError):
 
 class SpeechError(SipbotError):
     """A synthesiser failed or is not available."""
+
+
+class ProviderError(SipbotError):
+    """A speech or language service did not do its work.
+
+    ``reason`` is a constant text such as ``timeout``, ``unauthorised``, ``rate-limited``, ``cut-off``,
+    ``garbage``, ``unreachable``; ``retry`` whether the same request may go through later.
+    """
+
+    def __init__(self, provider: str, reason: str, *, retry: bool = False) -> None:
+        super().__init__(f"{provider}: {reason}")
+        self.provider, self.reason, self.retry = provider, reason, retry
