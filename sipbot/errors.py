@@ -127,8 +127,9 @@ class SpeechError(SipbotError):
 class ProviderError(SipbotError):
     """A speech or language service did not do its work.
 
-    ``reason`` is a constant text such as ``timeout``, ``unauthorised``, ``rate-limited``, ``cut-off``,
-    ``garbage``, ``unreachable``; ``retry`` whether the same request may go through later.
+    ``reason`` is a constant text such as ``timeout``, ``unauthorised``, ``rate-limited``,
+    ``cut-off``, ``garbage``, ``unreachable``; ``retry`` whether the same request may go through
+    later.
     """
 
     def __init__(self, provider: str, reason: str, *, retry: bool = False) -> None:
