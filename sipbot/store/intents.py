@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import bindparam, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sipbot.store.engine import Store
@@ -35,6 +35,13 @@ class Intent:
     attempt: int = NOT_ASKED
     attempt_at: float = 0.0
     done: bool = False
+
+
+_CLOSE: Final = (
+    update(INTENTS)
+    .where(INTENTS.c.trunk_call_id == bindparam("call"), INTENTS.c.created_at < bindparam("before"))
+    .values(done=True)
+)
 
 
 class Intents:
@@ -87,14 +94,11 @@ class Intents:
         async with self._store.writing() as connection:
             return (await connection.execute(change)).rowcount == 1
 
-    async def close(
-        self, connection: AsyncConnection, trunk_call_id: str, before: float | None = None
-    ) -> None:
-        """Within a transaction: a call's intent is over, if it is older than ``before``."""
-        change = update(INTENTS).where(INTENTS.c.trunk_call_id == plain(trunk_call_id))
-        if before is not None:
-            change = change.where(INTENTS.c.created_at < before)
-        await connection.execute(change.values(done=True))
+    async def close(self, connection: AsyncConnection, calls: Sequence[tuple[str, float]]) -> None:
+        """Within a transaction: the intents of these calls are over, if older than the time."""
+        if calls:
+            rows = [{"call": plain(call), "before": before} for call, before in calls]
+            await connection.execute(_CLOSE, rows)
 
     async def purge(self, before: float) -> int:
         """Forget what expired earlier; returns how many."""

@@ -40,10 +40,11 @@ class Records:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def add(self, connection: AsyncConnection, record: CallRecord) -> None:
-        """Write a record within a transaction. A second one of the same call changes nothing."""
-        statement = self._store.insert(CALLS).values(**_row(record))
-        await connection.execute(statement.on_conflict_do_nothing())
+    async def add(self, connection: AsyncConnection, records: Sequence[CallRecord]) -> None:
+        """Write records within a transaction. A second one of the same call changes nothing."""
+        if records:
+            statement = self._store.insert(CALLS).on_conflict_do_nothing()
+            await connection.execute(statement, [_row(record) for record in records])
 
     async def get(self, call_id: str) -> CallRecord | None:
         """One record."""

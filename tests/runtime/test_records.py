@@ -158,8 +158,7 @@ async def test_what_is_too_old_is_forgotten(
     async with Storage(sqlite_url, LOG) as opening:
         store = await opening.get(10)
         async with store.writing() as connection:
-            for number in (1, 2):
-                await Records(store).add(connection, record(number))
+            await Records(store).add(connection, [record(1), record(2)])
             event = TrunkEvent("sid-1", "x", "status", "", BEGAN, {"status": "completed"})
             await TrunkEvents(store).put(connection, event)
         await Intents(store).put(INTENT)

@@ -54,6 +54,5 @@ async def add(store: Store, *records: CallRecord) -> Records:
     """Write records in one transaction."""
     repository = Records(store)
     async with store.writing() as connection:
-        for one in records:
-            await repository.add(connection, one)
+        await repository.add(connection, records)
     return repository

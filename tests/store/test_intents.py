@@ -57,8 +57,8 @@ async def test_a_call_closes_only_older_intents(store: Store) -> None:
     intents = Intents(store)
     await intents.put(INTENT)
     async with store.writing() as connection:
-        await intents.close(connection, "sid-1", before=BEGAN)
+        await intents.close(connection, [("sid-1", BEGAN)])
     assert await intents.get("sid-1", BEGAN) == INTENT
     async with store.writing() as connection:
-        await intents.close(connection, "sid-1", before=BEGAN + 1)
+        await intents.close(connection, [("sid-2", BEGAN + 9), ("sid-1", BEGAN + 1)])
     assert await intents.get("sid-1", BEGAN) == replace(INTENT, done=True)
