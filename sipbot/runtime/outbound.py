@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from sipbot.clock import Clock
@@ -19,12 +19,13 @@ from sipbot.exotel.rest.errors import ExotelError
 from sipbot.ops.counters import Counters
 from sipbot.ops.logs import Logger
 from sipbot.outbound.job import Job, JobState, Result, after
+from sipbot.outbound.limits import TrunkLimits
 from sipbot.outbound.outcome import Outcome, of_exotel
 from sipbot.outbound.retries import ONCE, RetryPolicy
 from sipbot.runtime.dialling import Dialling, DialOrder, Dials
 from sipbot.runtime.outbound_api import MakesCalls, failed
 from sipbot.store.campaigns import Campaigns
-from sipbot.store.claims import Claims, TrunkLimits
+from sipbot.store.claims import Claims
 from sipbot.store.engine import Store
 from sipbot.store.jobs import Jobs
 from sipbot.store.storage import Storage
@@ -46,6 +47,7 @@ class OutboundParts:
     """What the queue needs. ``owner`` names this process among all that share the store."""
 
     storage: Storage
+    orders: asyncio.Event  # set by whoever orders a call in this process
     owner: str
     dials: Dials
     limits: Mapping[str, TrunkLimits]
@@ -77,7 +79,7 @@ class Outbound:
     def __init__(self, parts: OutboundParts) -> None:
         self._parts = parts
         self._attempts: dict[str, _Attempt] = {}
-        self._news = asyncio.Event()
+        self._news = parts.orders
         self._stopping = False
         self._renewed_at = parts.clock.monotonic()
         self._following: set[asyncio.Task[Any]] = set()
@@ -93,6 +95,10 @@ class Outbound:
     def active(self) -> int:
         """Jobs that this process has."""
         return len(self._attempts)
+
+    def adopt(self, limits: Mapping[str, TrunkLimits]) -> None:
+        """Take other bounds for the calls that are made from now on."""
+        self._parts = replace(self._parts, limits=limits)
 
     async def wait_idle(self) -> None:
         """Wait until this process has no job."""
@@ -123,13 +129,13 @@ class Outbound:
                 if not (self._stopping and not self._attempts):
                     await self._wait(min(pause, RENEW_S))
 
-    def adopt(self, job: Job, cancel: Callable[[], None]) -> None:
+    def take_in(self, job: Job, cancel: Callable[[], None]) -> None:
         """A call of ``job`` came in by itself: renew it as one of ours until ``came_to``."""
         self._attempts[job.id] = _Attempt(job, cancel, ringing=False)
         self._idle.clear()
 
     async def came_to(self, job: Job, result: Result) -> None:
-        """The end of a job that was adopted."""
+        """The end of a job that was taken in."""
         try:
             await self._finish(job, result)
         finally:

@@ -56,7 +56,7 @@ class Arrivals:
             return
         self._jobs[call.id] = job
         cancel = partial(self._end, call)
-        self._outbound.adopt(job, cancel)
+        self._outbound.take_in(job, cancel)
         if job.agent in self._agents:
             call.agent_name = job.agent
         call.add_parameters(job.parameters)

@@ -7,35 +7,25 @@ import contextlib
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Final
 
 from sipbot.clock import Clock
 from sipbot.ops.config import Config
-from sipbot.ops.counters import Counters
 from sipbot.ops.logs import get_logger
 from sipbot.runtime.dialling import Dials
 from sipbot.runtime.host import LocalHost
 from sipbot.runtime.outbound import Outbound, OutboundParts
 from sipbot.runtime.outbound_api import exotel_callers
 from sipbot.runtime.outbound_arrivals import Arrivals
-from sipbot.store.claims import TrunkLimits
-from sipbot.store.storage import Storage
+from sipbot.runtime.outbound_limits import outbound_limits
 
 if TYPE_CHECKING:
     from sipbot.http.outbound import OutboundDesk
+    from sipbot.runtime.records import Books
 
-LAST_S: Final = 5.0  # seconds at the end for what came of the last calls to be written down
+LAST_S: Final = 2.0  # seconds at the end for what came of the last calls to be written down
 _MAX_HOST: Final = 24  # characters of the machine's name in the owner's
-
-
-def trunk_limits(config: Config) -> Mapping[str, TrunkLimits]:
-    """Bounds of the trunks by which calls are made."""
-    return {
-        name: TrunkLimits(trunk.outbound.max_calls, trunk.outbound.calls_per_minute)
-        for name, trunk in config.trunks.items()
-        if trunk.outbound is not None
-    }
 
 
 def owner_name() -> str:
@@ -45,27 +35,29 @@ def owner_name() -> str:
 
 @contextlib.asynccontextmanager
 async def dialling_out(
-    config: Config,
-    storage: Storage,
-    dials: Dials,
-    host: LocalHost,
-    clock: Clock,
-    counters: Counters,
+    config: Config, books: Books, dials: Dials, host: LocalHost, clock: Clock
 ) -> AsyncIterator[Outbound]:
-    """Dial what is due while inside. ``host`` gets the calls that Exotel makes for us."""
-    log, callers = get_logger("outbound"), exotel_callers(config)
+    """Dial what is due while inside, where any trunk makes calls.
+
+    ``host`` gets the calls that Exotel makes for us.
+    """
+    log, callers, storage = get_logger("outbound"), exotel_callers(config), books.storage
     outbound = Outbound(
         OutboundParts(
             storage=storage,
+            orders=books.orders,
             owner=owner_name(),
             dials=dials,
-            limits=trunk_limits(config),
+            limits=outbound_limits(config),
             callers=callers,
             clock=clock,
-            counters=counters,
+            counters=books.counters,
             log=log,
         )
     )
+    if not outbound_limits(config):
+        yield outbound
+        return
     try:
         async with asyncio.TaskGroup() as tasks:
             if callers:
@@ -84,9 +76,7 @@ async def dialling_out(
             await caller.close()
 
 
-def outbound_desk(
-    config: Config, storage: Storage, outbound: Outbound, clock: Clock
-) -> OutboundDesk:
+def outbound_desk(config: Config, books: Books, clock: Clock) -> OutboundDesk:
     """What the HTTP interface needs to order calls."""
     from sipbot.http.outbound import OutboundDesk, TrunkWays
 
@@ -99,4 +89,4 @@ def outbound_desk(
         for name, trunk in config.trunks.items()
         if trunk.outbound is not None
     }
-    return OutboundDesk(storage, ways, frozenset(config.agents), clock, outbound.poke)
+    return OutboundDesk(books.storage, ways, frozenset(config.agents), clock, books.orders.set)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from sipbot.clock import Clock
 from sipbot.ops.config import Config
@@ -20,8 +21,12 @@ from sipbot.runtime.dialer import Dialer
 from sipbot.runtime.dialer_parts import dial_plans
 from sipbot.runtime.doorkeeper import Doorkeeper
 from sipbot.runtime.edge import Edge
+from sipbot.runtime.outbound_limits import outbound_limits
 from sipbot.runtime.tls_files import tls_contexts
 from sipbot.runtime.tls_switch import SwitchableTls
+
+if TYPE_CHECKING:
+    from sipbot.runtime.outbound import Outbound
 
 # What is built once, at the start: (section, names).
 _FIXED = {
@@ -61,6 +66,7 @@ class RuleBook:
         self._edge, self._door, self._capacity = edge, door, capacity
         self._tls, self._clock = tls, clock
         self.dialer: Dialer | None = None  # for the calls that we make
+        self.outbound: Outbound | None = None  # the queue of them, where it lives here too
 
     async def adopt(self, config: Config) -> None:
         """Apply to calls and connections that come from now on. Raises TransportError.
@@ -76,6 +82,8 @@ class RuleBook:
         self._edge.overload.limits = overload_limits(config)
         if self.dialer is not None:
             self.dialer.adopt(plans, media_terms(config))
+        if self.outbound is not None:
+            self.outbound.adopt(outbound_limits(config))
         self._edge.adopt(
             routes=routes(config),
             admission=who,

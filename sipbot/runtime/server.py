@@ -19,6 +19,7 @@ from sipbot.ops.counters import Counters
 from sipbot.ops.load import load
 from sipbot.ops.logs import Logger, get_logger
 from sipbot.runtime.assembly import edge_parts
+from sipbot.runtime.dialer_parts import make_dialer
 from sipbot.runtime.doorkeeper import Doorkeeper
 from sipbot.runtime.edge import Edge
 from sipbot.runtime.faults import fault_logger
@@ -76,6 +77,7 @@ async def _take_calls(
 ) -> int:
     """Everything in this process; ``listening`` is the socket of HTTP."""
     from sipbot.runtime.kept import kept_host_parts
+    from sipbot.runtime.outbound_parts import dialling_out
 
     log, counters = get_logger("edge"), books.counters
     look_at_limits(config, log)
@@ -93,11 +95,15 @@ async def _take_calls(
             tls = switchable(config.sip, clock, get_logger("tls"))
             stack = await open_signalling(config, edge, clock, door, tls)
             rules = RuleBook(edge, door, parts.capacity, tls, clock)
+            rules.dialer = dialer = make_dialer(config, edge, parts, tasks)
             web = SoleWeb(config, parts, edge, host, clock, door, tasks, books)
             reload = _reloader(config, path, rules, host, web, clock, books)
             loop.add_signal_handler(signal.SIGHUP, lambda: tasks.create_task(reload()))
             try:
-                async with web.serve(listening):
+                async with (
+                    dialling_out(config, books, dialer, host, clock) as rules.outbound,
+                    web.serve(listening),
+                ):
                     settle_collector()
                     clockwork.start()
                     watch.start()
@@ -105,6 +111,7 @@ async def _take_calls(
                     _say_ready((*map(str, stack.listeners), *urls), log)
                     await stop.wait()
                     web.desk.stopping = True
+                    rules.outbound.stop()
                     deadline_s = config.call.drain_s
                     log.info("draining", calls=host.calls, deadline_s=deadline_s)
                     await edge.drain(deadline_s)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 
 from sipbot.clock import Clock
 from sipbot.http.access import TokenGuard
 from sipbot.http.api import router as calls_router
 from sipbot.http.exotel import router as exotel_router
 from sipbot.http.exotel_desk import Branches, ExotelDesk, ExotelRules
+from sipbot.http.outbound import router as outbound_router
 from sipbot.ops.config import Config
 from sipbot.ops.logs import get_logger
 from sipbot.runtime.assembly import routes
+from sipbot.runtime.outbound_parts import outbound_desk
 from sipbot.runtime.records import Books
 
 
@@ -25,7 +27,9 @@ def web_routers(config: Config, books: Books, clock: Clock) -> tuple[APIRouter, 
         books.counters,
         get_logger("exotel"),
     )
-    return (exotel_router(desk), calls_router(books.storage, token_guard(config)))
+    guard = token_guard(config)
+    outbound = outbound_router(outbound_desk(config, books, clock), [Depends(guard)])
+    return (exotel_router(desk), calls_router(books.storage, guard), outbound)
 
 
 def token_guard(config: Config) -> TokenGuard:

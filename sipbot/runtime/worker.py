@@ -21,6 +21,9 @@ from sipbot.runtime.link import messages as msg
 from sipbot.runtime.link.channel import Channel
 from sipbot.runtime.link.shared import SharedRings
 from sipbot.runtime.loop import settle_collector
+from sipbot.runtime.orphans import record_of
+from sipbot.runtime.outbound import Outbound
+from sipbot.runtime.outbound_parts import dialling_out
 from sipbot.runtime.records import Books, open_books
 from sipbot.runtime.worker_host import BEAT_S
 from sipbot.runtime.worker_link import WorkerLink
@@ -99,7 +102,7 @@ class Worker:
         tasks: asyncio.TaskGroup,
         books: Books,
     ) -> None:
-        self._boot, self._above, self._parts = boot, above, parts
+        self._boot, self._above, self._parts, self._books = boot, above, parts, books
         self._log = get_logger("worker")
         self._loop = asyncio.get_running_loop()
         self._edge_lost = asyncio.Event()
@@ -109,17 +112,23 @@ class Worker:
         rings = SharedRings(boot.memory, boot.slots)
         self._link = WorkerLink(rings, boot.eventfd, self._edge, self._on_call)
         self._host = LocalHost(parts, tasks, self._link.finished, self._is_ours)
+        self._outbound: Outbound | None = None
         self._web: WorkerWeb | None = None
         if boot.http >= 0:
             self._web = WorkerWeb(boot, parts, self._host, SystemClock(), tasks, books)
             above.on_fare = self._web.take
-            above.on_drain = lambda deadline_s: self._start_drain(tasks, deadline_s)
+        above.on_drain = lambda deadline_s: self._start_drain(tasks, deadline_s)
 
     async def run(self) -> None:
         """Say hello, then take calls until it is time to go."""
         text = self._boot.config.call.lost_apology
         apology = await make_apology(self._parts.synthesizer, text, self._log)
-        async with contextlib.nullcontext() if self._web is None else self._web.serve():
+        async with (
+            dialling_out(
+                self._boot.config, self._books, self._link.dialer, self._host, SystemClock()
+            ) as self._outbound,
+            contextlib.nullcontext() if self._web is None else self._web.serve(),
+        ):
             settle_collector()
             self._edge.send(msg.Hello(apology.tobytes()))
             self._above.channel.send(msg.Loaded())
@@ -140,12 +149,20 @@ class Worker:
     async def _retire(self) -> None:
         """Take nothing new, finish what is there."""
         self._edge.send(msg.Closing())
+        self._stop_dialling()
         if self._web is not None:
             await self._web.stop_accepting()
-        await self._unless(self._host.wait_empty(), self._above.lost, self._edge_lost)
+        await self._unless(self._finish_calls(), self._above.lost, self._edge_lost)
+
+    async def _finish_calls(self) -> None:
+        """Those that live here, and those that live elsewhere and were ordered from here."""
+        if self._outbound is not None:
+            await self._outbound.wait_idle()
+        await self._host.wait_empty()
 
     async def _outlive_edge(self) -> None:
         """Its calls are lost with the edge; streams are not."""
+        self._link.dialer.lost()
         if not self._link.idle.is_set():
             self._log.error("edge lost", calls=self._host.calls)
             self._link.lost()
@@ -164,8 +181,13 @@ class Worker:
         gone.cancel()
 
     def _start_drain(self, tasks: asyncio.TaskGroup, deadline_s: float) -> None:
+        self._stop_dialling()
         if self._web is not None:
             tasks.create_task(self._web.desk.drain(deadline_s))
+
+    def _stop_dialling(self) -> None:
+        if self._outbound is not None:
+            self._outbound.stop()
 
     def _beat(self) -> None:
         self._loop.call_later(BEAT_S, self._beat)
@@ -188,7 +210,10 @@ class Worker:
         self._host.take(leg, placement)
 
     def _on_message(self, message: msg.ToWorker, descriptors: Sequence[int]) -> None:
-        self._link.on_message(message)
+        if isinstance(message, msg.Orphan):
+            self._parts.keep(record_of(message, self._parts.clock.wall()))
+        else:
+            self._link.on_message(message)
 
     def _on_edge_lost(self, rule: str) -> None:
         self._edge_lost.set()

@@ -15,6 +15,7 @@ from sqlalchemy import and_, exists, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sipbot.outbound.job import Job, JobState, abandoned
+from sipbot.outbound.limits import TrunkLimits
 from sipbot.outbound.outcome import Outcome
 from sipbot.outbound.plan import Plan
 from sipbot.outbound.retries import ONCE
@@ -26,14 +27,6 @@ MINUTE_S: Final = 60.0
 MAX_CLAIM: Final = 50  # jobs of one claim
 MAX_SWEEP: Final = 200  # abandoned jobs that one claim looks after
 _TURN: Final = "dialler"
-
-
-@dataclass(frozen=True, slots=True)
-class TrunkLimits:
-    """Bounds of calls made by one trunk, over all processes and nodes."""
-
-    max_calls: int
-    per_minute: int
 
 
 @dataclass(slots=True)

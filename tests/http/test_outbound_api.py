@@ -17,8 +17,9 @@ from sipbot.http import outbound as http
 from sipbot.http.access import TokenGuard
 from sipbot.http.outbound import OutboundDesk, TrunkWays, router
 from sipbot.outbound.job import JobState, Next, Result
+from sipbot.outbound.limits import TrunkLimits
 from sipbot.outbound.outcome import Outcome
-from sipbot.store.claims import Claims, TrunkLimits
+from sipbot.store.claims import Claims
 from sipbot.store.engine import Store
 from sipbot.store.jobs import Jobs
 from sipbot.store.storage import Storage

@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from contextlib import closing
+from typing import Literal
 
 HOST = "127.0.0.1"
 _LOW, _HIGH = 12_000, 31_000  # the kernel hands out 32768 and up by itself
@@ -44,10 +45,11 @@ def free_port() -> int:
     return free_block(1, align=1)
 
 
-def wait_bound(port: int, timeout_s: float) -> None:
-    """Return once some program has bound this UDP port; raises TimeoutError."""
+def wait_bound(port: int, timeout_s: float, transport: Literal["udp", "tcp"] = "udp") -> None:
+    """Return once some program has bound this port; raises TimeoutError."""
+    kind = socket.SOCK_DGRAM if transport == "udp" else socket.SOCK_STREAM
     deadline = time.monotonic() + timeout_s
-    while _is_free(port, socket.SOCK_DGRAM):
+    while _is_free(port, kind):
         if time.monotonic() > deadline:
-            raise TimeoutError(f"nobody bound UDP port {port} within {timeout_s} s")
+            raise TimeoutError(f"nobody bound {transport} port {port} within {timeout_s} s")
         threading.Event().wait(0.02)

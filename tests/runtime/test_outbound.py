@@ -21,6 +21,7 @@ from sipbot.ops.config_outbound import OutboundApiConfig, OutboundConfig
 from sipbot.ops.counters import Counters
 from sipbot.outbound.csvfiles import read_numbers
 from sipbot.outbound.job import Job, JobState, NewJob, Next, Result
+from sipbot.outbound.limits import TrunkLimits
 from sipbot.outbound.outcome import Outcome
 from sipbot.outbound.plan import Plan
 from sipbot.runtime import outbound as queue
@@ -29,7 +30,6 @@ from sipbot.runtime.outbound import Outbound, OutboundParts
 from sipbot.runtime.outbound_api import ExotelCaller, MakesCalls, job_of_path, stream_url
 from sipbot.runtime.outbound_arrivals import Arrivals
 from sipbot.store.campaigns import Campaigns
-from sipbot.store.claims import TrunkLimits
 from sipbot.store.engine import Store
 from sipbot.store.jobs import Jobs
 from sipbot.store.storage import Storage
@@ -89,6 +89,7 @@ class Bench:
         self.outbound = Outbound(
             OutboundParts(
                 storage=self.storage,
+                orders=asyncio.Event(),
                 owner="me",
                 dials=self.phones,
                 limits={"t": TrunkLimits(10, 200)},

@@ -10,11 +10,12 @@ import pytest
 
 from sipbot.outbound.csvfiles import read_numbers
 from sipbot.outbound.job import Job, JobState, NewJob, Next, Result, after
+from sipbot.outbound.limits import TrunkLimits
 from sipbot.outbound.outcome import Outcome
 from sipbot.outbound.plan import Plan
 from sipbot.outbound.retries import ONCE
 from sipbot.store.campaigns import CampaignBusy, Campaigns, DoNotCall
-from sipbot.store.claims import Claims, TrunkLimits
+from sipbot.store.claims import Claims
 from sipbot.store.engine import Store
 from sipbot.store.jobs import Jobs
 
