@@ -137,10 +137,12 @@ def sipbot(
     calls: int,
     agents: Mapping[str, Mapping[str, Any]],
     limits: Mapping[str, Any] | None = None,
+    **more: Any,
 ) -> Iterator[Sipbot]:
     """Serve ``agents``, each to be called by its name, without limits that a benchmark might meet.
 
-    Python agents may come from ``bench_agents.py``.
+    Python agents may come from ``bench_agents.py``; ``more`` are other sections of the
+    configuration.
     """
     document = {
         "sip": {"listen": [f"udp://{HOST}:{SIP_PORT}"], "public_address": HOST},
@@ -161,6 +163,7 @@ def sipbot(
         "logging": {"format": "json", "level": "info"},
         "agents": {name: dict(agent) for name, agent in agents.items()},
         "routes": [{"to": name, "agent": name} for name in agents],
+        **more,
     }
     with tempfile.TemporaryDirectory() as folder:
         path, log = Path(folder) / "sipbot.yaml", Path(folder) / "log"
@@ -206,6 +209,20 @@ def _ended(process: subprocess.Popen[str]) -> Iterator[None]:
             process.wait()
         if process.stdout is not None:
             process.stdout.close()
+
+
+@contextmanager
+def program(*command: str) -> Iterator[int]:
+    """A server of another kind, which prints "ready"; yields its process id."""
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "log"
+        with log.open("w") as errors:
+            process = subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=HERE
+            )
+        with _ended(process):
+            wait_ready(process, log)
+            yield process.pid
 
 
 def wait_ready(process: subprocess.Popen[str], log: Path | None) -> None:

@@ -34,6 +34,7 @@ _Fields: TypeAlias = Mapping[str, Any]
 
 _TRAILING_COMMA: Final = re.compile(r",(\s*[}\]])")
 _NUMBER: Final = re.compile(r"(\d{1,12})(?:\.0+)?\s*(khz|hz|ms)?", re.IGNORECASE)
+_DIGITS: Final = 12  # of a number
 _MU_LAW: Final = re.compile(r"mu-?law|u-?law|pcmu", re.IGNORECASE)
 _QUOTES: Final = "\"'"
 
@@ -111,10 +112,35 @@ class Unknown:
 StreamEvent: TypeAlias = Connected | Start | Media | Dtmf | Mark | Clear | Stop | Unknown
 
 
+class _Payload(msgspec.Struct, gc=False):
+    payload: bytes  # from base64
+    timestamp: str | int | None = None
+
+
+class _MediaOnly(msgspec.Struct, gc=False):
+    """Media as nearly all of it comes; whatever does not fit is read the long way."""
+
+    event: Literal["media"]
+    media: _Payload
+
+
+_MEDIA: Final = msgspec.json.Decoder(_MediaOnly)
+
+
 def parse(message: str | bytes) -> StreamEvent:
     """Read one message. Raises StreamError."""
     if len(message) > MAX_MESSAGE_BYTES:
         raise StreamError("message-too-big")
+    try:
+        media = _MEDIA.decode(message).media
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return _parse_any(message)
+    if len(media.payload) > MAX_PAYLOAD_BYTES:
+        raise StreamError("payload-too-big")
+    return Media(media.payload, _count(media.timestamp))
+
+
+def _parse_any(message: str | bytes) -> StreamEvent:
     fields = _object(message)
     name = _text(fields, "event", most=MAX_NAME).lower()
     if not name:
@@ -299,5 +325,7 @@ def _needed(fields: _Fields, name: str) -> str:
 
 
 def _count(value: object) -> int | None:
+    if isinstance(value, str) and len(value) <= _DIGITS and value.isdecimal():
+        return int(value)
     match = _NUMBER.fullmatch(_plain(value))
     return None if match is None else int(match[1])

@@ -21,7 +21,6 @@ from sipbot.call.leg import (
     LegEvent,
     LegInfo,
     LegSink,
-    Pcm,
     TransferResult,
 )
 from sipbot.call.record import Stat
@@ -29,8 +28,8 @@ from sipbot.errors import LocalProtocolError, StreamError
 from sipbot.exotel import wire
 from sipbot.legs.sip import LegState
 from sipbot.legs.tones import key_tones
-from sipbot.legs.voicebot_audio import VoicebotAudio
-from sipbot.legs.voicebot_sending import Pace, StreamSocket, VoicebotSender
+from sipbot.legs.voicebot_audio import SAMPLE_BYTES, VoicebotAudio
+from sipbot.legs.voicebot_sending import Pace, StreamSocket, VoicebotSender, as_on_wire
 from sipbot.rtp.g711 import decode
 
 MAX_ERRORS: Final = 20  # messages that cannot be read; one more ends the leg
@@ -105,6 +104,8 @@ class VoicebotLeg:
         self._gone = asyncio.Event()
         self._close = (NORMAL, "")  # code and reason
         self._received: dict[str, int] = {}  # messages by event, or by the rule they broke
+        self._media = 0  # messages with audio
+        self._mu_law = start.encoding == "PCMU"
         self._errors = 0
         self._loops_back = False
         self._loop = asyncio.get_running_loop()
@@ -180,8 +181,9 @@ class VoicebotLeg:
     def facts(self) -> Mapping[str, Stat]:
         """Counts of messages and what became of marks."""
         audio, line = self._audio, self._audio.line
+        received = {"media": self._media, **self._received}
         return {
-            "messages_received": ",".join(f"{name}:{n}" for name, n in self._received.items()),
+            "messages_received": ",".join(f"{name}:{n}" for name, n in received.items()),
             "messages_sent": self._sender.messages,
             "message_errors": self._errors,
             "marks_sent": self._sender.marks,
@@ -218,8 +220,11 @@ class VoicebotLeg:
         except StreamError as error:
             self._on_error(error.reason)
         else:
-            self._count(type(event).__name__.lower())
-            self._handle(event)
+            if type(event) is wire.Media:
+                self._on_media(event.payload)
+            else:
+                self._count(type(event).__name__.lower())
+                self._handle(event)
 
     def on_writable(self) -> None:
         """The peer takes messages again."""
@@ -227,8 +232,6 @@ class VoicebotLeg:
 
     def _handle(self, event: wire.StreamEvent) -> None:
         match event:
-            case wire.Media():
-                self._on_media(event)
             case wire.Mark():
                 if self._audio.line.returned(event.name, self._loop.time()):
                     self._audio.moved()
@@ -240,14 +243,15 @@ class VoicebotLeg:
             case _:  # Connected and Start were there; nobody knows what Clear is to mean
                 pass
 
-    def _on_media(self, media: wire.Media) -> None:
-        if self._start.encoding == "PCMU":
-            pcm: Pcm = decode("PCMU", media.payload)
-        else:
-            whole = media.payload[: len(media.payload) // 2 * 2]
-            pcm = np.frombuffer(whole, np.dtype("<i2")).astype(np.int16, copy=False)
+    def _on_media(self, payload: bytes) -> None:
+        self._media += 1
+        if self._mu_law:
+            payload = decode("PCMU", payload).tobytes()
+        elif len(payload) % SAMPLE_BYTES:
+            payload = payload[:-1]
+        pcm = payload if self._mu_law else as_on_wire(payload)
         if self._loops_back:
-            self._audio.write(pcm)
+            self._audio.write(np.frombuffer(pcm, np.int16))
         else:
             self._audio.arrive(pcm)
 

@@ -92,6 +92,7 @@ class VoicebotAudio:
         reached: asyncio.Future[bool] = self._loop.create_future()
         self._positions.append((position, reached))
         self.moved()
+        self._changed()
         return await reached
 
     async def clear(self) -> int:
@@ -114,12 +115,13 @@ class VoicebotAudio:
         """The call is answered."""
         self._open = True
 
-    def arrive(self, pcm: Pcm) -> None:
-        """The caller's audio; the oldest is lost when nobody reads."""
-        if not self._open or self._ended or not len(pcm):
+    def arrive(self, pcm: bytes) -> None:
+        """The caller's audio, whole samples as they lie in memory here; the oldest is lost when
+        nobody reads."""
+        if not self._open or self._ended or not pcm:
             return
-        self._received += len(pcm)
-        self._in += pcm.tobytes()
+        self._received += len(pcm) // SAMPLE_BYTES
+        self._in += pcm
         excess = len(self._in) - self._most
         if excess > 0:
             del self._in[:excess]
@@ -130,14 +132,19 @@ class VoicebotAudio:
                 reader.set_result(True)
 
     @property
+    def awaited(self) -> bool:
+        """Whether somebody waits for a position to be played."""
+        return bool(self._positions)
+
+    @property
     def queued(self) -> int:
         """Samples that wait to be sent."""
         return len(self._out) // SAMPLE_BYTES
 
-    def take(self, samples: int) -> Pcm:
-        """Take up to so many of them."""
-        size = min(samples * SAMPLE_BYTES, len(self._out))
-        taken = np.frombuffer(self._out[:size], np.int16)
+    def take(self, samples: int) -> bytes:
+        """Take up to so many of them, as they lie in memory here."""
+        size = samples * SAMPLE_BYTES
+        taken = bytes(self._out[:size])
         del self._out[:size]
         return taken
 

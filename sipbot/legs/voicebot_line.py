@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 MARK_WAIT_S: Final = 1.0  # seconds that a mark may be late
 MAX_MARKS: Final = 64  # marks that have not come back; then the oldest is given up
@@ -18,8 +18,7 @@ MAX_MESSAGES: Final = 64  # kept before those that were played are forgotten
 _ROUNDING: Final = 1e-3  # samples
 
 
-@dataclass(frozen=True, slots=True)
-class _Message:
+class _Message(NamedTuple):
     before: int  # samples sent before it
     samples: int  # of its own, without padding
     start: float  # seconds on the clock when the peer begins to play it

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 import numpy as np
 
-from sipbot.call.leg import Pcm
 from sipbot.exotel.wire import FRAME_BYTES, Encoding, Writer
 from sipbot.legs.voicebot_audio import SAMPLE_BYTES, VoicebotAudio
 from sipbot.rtp.g711 import SILENCE, encode
 
 QUIET_S: Final = 0.04  # seconds without a write after which less than a message is sent as it is
+IDLE_S: Final = 0.25  # seconds without a write after which a mark is sent that nobody waits for
 TAIL_LEAD_S: Final = 0.06  # seconds before the peer runs dry at which such a rest leaves
 FASTEST: Final = 2.0  # times real time at which the lead may be built up: never a burst
 MARK_EVERY_S: Final = 0.5  # seconds between marks while there is always more to send
@@ -149,7 +150,8 @@ class VoicebotSender:
             return self._clear, now
         queued, end = audio.queued, audio.line.end
         if not queued:
-            return (self._mark if self._unmarked else None), audio.last_write + QUIET_S
+            quiet_s = QUIET_S if audio.awaited else IDLE_S
+            return (self._mark if self._unmarked else None), audio.last_write + quiet_s
         earliest = max(self._next_media, end - self._lead_s)
         if queued < self._full:
             earliest = max(earliest, audio.last_write + QUIET_S, end - TAIL_LEAD_S)
@@ -169,11 +171,12 @@ class VoicebotSender:
     def _media(self, now: float) -> list[str]:
         audio = self._audio
         pcm = audio.take(self._full)
-        padding = -len(pcm) % self._unit
+        samples = len(pcm) // SAMPLE_BYTES
+        padding = -samples % self._unit
         timestamp_ms = self._line_samples * 1000 // audio.rate
-        self._line_samples += len(pcm) + padding
-        audio.line.add(len(pcm), padding, now)
-        self._next_media = now + (len(pcm) + padding) / audio.rate / FASTEST
+        self._line_samples += samples + padding
+        audio.line.add(samples, padding, now)
+        self._next_media = now + (samples + padding) / audio.rate / FASTEST
         if self._muted:
             audio.moved()
             return []
@@ -184,7 +187,14 @@ class VoicebotSender:
         audio.moved()
         return messages
 
-    def _encoded(self, pcm: Pcm, padding: int) -> bytes:
+    def _encoded(self, pcm: bytes, padding: int) -> bytes:
         if self._mu_law:
-            return encode("PCMU", pcm).tobytes() + bytes([SILENCE["PCMU"]]) * padding
-        return pcm.astype(np.dtype("<i2"), copy=False).tobytes() + bytes(SAMPLE_BYTES * padding)
+            coded = encode("PCMU", np.frombuffer(pcm, np.int16)).tobytes()
+            return coded + bytes([SILENCE["PCMU"]]) * padding
+        wired = as_on_wire(pcm)
+        return wired + bytes(SAMPLE_BYTES * padding) if padding else wired
+
+
+def as_on_wire(pcm: bytes) -> bytes:
+    """16-bit samples from this order of bytes to that of the wire, little-endian, or back."""
+    return pcm if sys.byteorder == "little" else np.frombuffer(pcm, np.int16).byteswap().tobytes()
