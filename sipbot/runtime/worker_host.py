@@ -31,6 +31,7 @@ from sipbot.runtime.host import Placement
 from sipbot.runtime.link import messages as msg
 from sipbot.runtime.link.channel import Channel
 from sipbot.runtime.link.wakeup import EdgeWakeups
+from sipbot.runtime.orphans import Orphans
 from sipbot.runtime.remote_commands import perform
 from sipbot.runtime.rescue import Rescuer
 
@@ -121,6 +122,7 @@ class WorkerHost:
         self._workers: dict[int, WorkerEnd] = {}
         self._loop = asyncio.get_running_loop()
         self._now = self._loop.time
+        self._orphans = Orphans(self._now)
         self._empty, self._staffed = asyncio.Event(), asyncio.Event()
         self._empty.set()
         self._timer = self._loop.call_later(BEAT_S, self._count_beats)
@@ -290,16 +292,24 @@ class WorkerHost:
         self._settle(call)
 
     def _write_record(self, call: RemoteCall, reason: EndReason) -> None:
-        """Of a call whose worker cannot do it."""
+        """Of a call whose worker cannot do it: in the log here, in the store by another."""
+        detail = "worker-lost" if call.lost else "no-worker"
+        self._orphans.add(call.leg, call.placement, reason, detail)
+        self._pass_orphans_on()
         self._log.info(
             "call ended",
             call_id=call.placement.call_id,
             reason=reason.value,
-            detail="worker-lost" if call.lost else "no-worker",
+            detail=detail,
             agent=call.placement.agent,
             rule=call.placement.rule,
             **call.leg.facts(),
         )
+
+    def _pass_orphans_on(self) -> None:
+        worker = self._choose()
+        if worker is not None:
+            self._orphans.send(worker.send)
 
     # --- what the worker tells ------------------------------------------------------------------
 
@@ -310,6 +320,7 @@ class WorkerHost:
                 if message.apology:
                     self._rescuer.apology = np.frombuffer(message.apology, dtype=np.int16)
                 self._staffed.set()
+                self._pass_orphans_on()
             case msg.Beat():
                 worker.silent = 0
                 self._weigh(worker, message.cpu_s)

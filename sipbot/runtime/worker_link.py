@@ -125,7 +125,9 @@ class WorkerLink:
         self.idle.set()
 
     def on_message(self, message: msg.ToWorker) -> None:
-        """Take one message of the edge."""
+        """Take one message of the edge about calls that are here."""
+        if isinstance(message, msg.Orphan):
+            return
         if isinstance(message, msg.Offer):
             self._take(message)
             return

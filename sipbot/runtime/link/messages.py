@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from sipbot.call.leg import EndReason, LegInfo
+from sipbot.call.record import Stat
 from sipbot.media.stream import StreamStats
 from sipbot.ops.status import ProcessStatus, Status, StreamStatus
 from sipbot.outbound.outcome import Outcome
@@ -89,7 +90,26 @@ class DialOver(Message, frozen=True):
     talk_s: float
 
 
-ToWorker: TypeAlias = Offer | KeyPressed | HeldMessage | Over | Reply | Dialled | DialOver
+class Orphan(Message, frozen=True):
+    """A call that outlived its worker is over: who gets this writes its record.
+
+    It ended ``ago_s`` seconds ago; the other times are seconds from its beginning.
+    """
+
+    call_id: str
+    agent: str
+    rule: str
+    info: LegInfo
+    reason: EndReason
+    detail: str
+    facts: dict[str, Stat]
+    ago_s: float
+    lasted_s: float
+    rung_s: float | None
+    answered_s: float | None
+
+
+ToWorker: TypeAlias = Offer | KeyPressed | HeldMessage | Over | Reply | Dialled | DialOver | Orphan
 
 # --- worker -> edge: commands and signs of life ---------------------------------------------------
 
