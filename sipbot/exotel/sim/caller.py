@@ -30,7 +30,7 @@ from sipbot.exotel.sim.steps import (
     name_of,
 )
 
-LATEST_SOUND_MS: Final = 700  # a bot that was heard so lately still speaks
+PAUSE_MS: Final = 700  # a bot that is silent for longer does not speak any more
 TONE_HZ: Final = 220.0
 TONE_LEVEL: Final = 9_000  # peak, of 32,767
 
@@ -142,7 +142,7 @@ class Caller:
             raise _Failed(f"the bot did not speak within {interrupt.begins_within_ms} ms")
         ready = spoken + interrupt.after_ms
         await ears.until(lambda: True if ears.position >= ready else None, interrupt.after_ms + 500)
-        if ears.first_sound(max(ears.position - LATEST_SOUND_MS, spoken)) is None:
+        if not await ears.until(lambda: ears.sounding or None, PAUSE_MS):
             raise _Failed("the bot had fallen silent before it could be interrupted")
         return await self._act(interrupt)
 

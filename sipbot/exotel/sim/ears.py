@@ -66,6 +66,11 @@ class Ears:
         """How much sound there was in all."""
         return sum(sound.end - sound.start for sound in self.sounds)
 
+    @property
+    def sounding(self) -> bool:
+        """Whether there is sound right now."""
+        return bool(self._sounds) and self._sounds[-1].end > self.position - SAME_MS
+
     def first_sound(self, since: int) -> int | None:
         """When the first sound after ``since`` began; at ``since`` if one is going on then."""
         for sound in self.sounds:

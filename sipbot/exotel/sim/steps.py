@@ -71,8 +71,9 @@ class Action(_Model):
     """One way to make oneself noticed, and how the bot must take it.
 
     ``silent_within_ms`` counts from the beginning of the action; the bot is silent when nothing of
-    it is heard for ``quiet_ms``. ``speech_within_ms`` counts from that silence where one is asked
-    for, else from the end of the action.
+    it is heard for ``quiet_ms``, which must be longer than the pauses of its voice, or a bot that
+    speaks on would pass. ``speech_within_ms`` counts from that silence where one is asked for, else
+    from the end of the action.
     """
 
     press: Keys | None = None
@@ -80,7 +81,7 @@ class Action(_Model):
     play: File | None = None  # WAV, relative to the scenario
     tone_ms: Wait | None = None  # a tone as loud as speech
     silent_within_ms: Wait | None = None
-    quiet_ms: Annotated[int, Field(ge=50, le=5_000)] = 300
+    quiet_ms: Annotated[int, Field(ge=50, le=5_000)] = 600
     speech_within_ms: Wait | None = None
 
     @model_validator(mode="after")
@@ -98,7 +99,7 @@ class ActStep(_Model):
 
 
 class Interrupt(Action):
-    """Wait until the bot has spoken for ``after_ms``, then act."""
+    """Wait until the bot has spoken for ``after_ms`` and is in the middle of a word, then act."""
 
     after_ms: Annotated[int, Field(ge=0, le=MAX_WAIT_MS)] = 500
     begins_within_ms: Wait = 10_000  # the bot must begin to speak before

@@ -119,9 +119,20 @@ def test_a_bot_that_speaks_on_is_caught(cut_after_ms: int | None) -> None:
 @virtual_time
 async def test_pauses_between_words_are_no_obedience() -> None:
     async with calling() as (caller, line):
-        line.says(*[(150, 250)] * 20)
+        line.says(*[(460, 250)] * 20)
         found = await follow(caller, "interrupt: {after_ms: 300, press: 1, silent_within_ms: 1000}")
     assert not found[0][1]
+
+
+@virtual_time
+async def test_an_interruption_begins_in_the_middle_of_a_word() -> None:
+    async with calling() as (caller, line):
+        line.says((0, 500), (400, 500), (400, 5_000))
+        line.cut_after_ms = 100
+        found = await follow(caller, "interrupt: {after_ms: 600, press: 1, silent_within_ms: 400}")
+    assert found[0][1], found
+    assert line.ears.sounds[1].start == 900
+    assert line.ears.sounds[1].end < 1_100
 
 
 @virtual_time
