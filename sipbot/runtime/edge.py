@@ -214,7 +214,7 @@ class Edge:
         info = leg.info
         self._parts.counters.count("calls", trunk=info.trunk)
         self._parts.log.info(
-            "call received" if info.direction == "inbound" else "call placed",
+            "call received",
             call_id=placement.call_id,
             sip_call_id=info.protocol_id,
             caller=info.caller,
@@ -264,8 +264,20 @@ class Edge:
 
     def placed(self, leg: SipLeg, placement: Placement) -> None:
         """An agent gets this leg."""
-        self._call_ids[leg.info.protocol_id] = placement.call_id
-        self._announce(leg, placement)
+        info = leg.info
+        self._call_ids[info.protocol_id] = placement.call_id
+        self._parts.counters.count("calls", trunk=info.trunk)
+        self._parts.log.info(
+            "call placed",
+            call_id=placement.call_id,
+            sip_call_id=info.protocol_id,
+            callee=info.callee,
+            trunk=info.trunk,
+            transport=info.transport,
+            peer=info.peer,
+            agent=placement.agent,
+            rule=placement.rule,
+        )
         self._host.take(leg, placement)
 
     def forget(self, leg: SipLeg) -> None:
