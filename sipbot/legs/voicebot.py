@@ -52,6 +52,20 @@ GOING_AWAY: Final = 1001
 PROTOCOL_ERROR: Final = 1002
 INTERNAL_ERROR: Final = 1011
 REJECTED: Final = 4000  # plus a SIP status; 4000 to 4999 are for private use
+_CLOSE_NAMES: Final = {
+    NORMAL: "normal",
+    GOING_AWAY: "going-away",
+    PROTOCOL_ERROR: "protocol-error",
+    1003: "bad-data",
+    1005: "no-code",
+    1006: "lost",
+    1007: "bad-text",
+    1008: "policy",
+    1009: "too-big",
+    INTERNAL_ERROR: "failed",
+    1012: "restart",
+    1013: "try-later",
+}  # as logs show them; what is missing is "other"
 _CLOSE_CODES: Final = {
     EndReason.SHUTDOWN: GOING_AWAY,
     EndReason.AGENT_FAILED: INTERNAL_ERROR,
@@ -102,7 +116,8 @@ class VoicebotLeg:
         self._sink: LegSink | None = None
         self._kept: list[LegEvent] = []
         self._gone = asyncio.Event()
-        self._close = (NORMAL, "")  # code and reason
+        self._close = (NORMAL, "")  # code and reason, as we say them
+        self._peer_code: int | None = None  # of a socket that was closed by the peer
         self._received: dict[str, int] = {}  # messages by event, or by the rule they broke
         self._media = 0  # messages with audio
         self._mu_law = start.encoding == "PCMU"
@@ -181,6 +196,7 @@ class VoicebotLeg:
     def facts(self) -> Mapping[str, Stat]:
         """Counts of messages and what became of marks."""
         audio, line = self._audio, self._audio.line
+        code = self._close[0] if self._peer_code is None else self._peer_code
         received = {"media": self._media, **self._received}
         return {
             "messages_received": ",".join(f"{name}:{n}" for name, n in received.items()),
@@ -191,7 +207,8 @@ class VoicebotLeg:
             "marks_lost": line.marks_lost,
             "mark_delay_ms": round(line.lag * 1000, 1),
             "overruns": audio.overruns,
-            "close_code": self._close[0],
+            "close_code": code,
+            "close": _CLOSE_NAMES.get(code, "other"),
         }
 
     # --- the stream -----------------------------------------------------------------------------
@@ -263,6 +280,8 @@ class VoicebotLeg:
 
     def on_closed(self, code: int) -> None:
         """The socket is closed."""
+        if not self.ended:
+            self._peer_code = code
         lasted = self._loop.time() - self._since[LegState.NEW]
         if lasted >= SESSION_LIMIT_S:
             self._peer_left("session-limit")

@@ -132,6 +132,11 @@ class VoicebotAudio:
                 reader.set_result(True)
 
     @property
+    def urgent(self) -> bool:
+        """Whether there is something to send, or to wait for."""
+        return bool(self._out or self._positions or self.clear_wanted)
+
+    @property
     def awaited(self) -> bool:
         """Whether somebody waits for a position to be played."""
         return bool(self._positions)

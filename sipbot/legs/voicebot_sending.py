@@ -122,6 +122,8 @@ class VoicebotSender:
             for message in step(now):
                 self._socket.send(message)
                 self.messages += 1
+            if self._alarm is not None and not self._audio.urgent:
+                return  # nothing but the mark is left to do, and the alarm comes for it
 
     def stop(self) -> None:
         """Send nothing any more."""

@@ -315,6 +315,9 @@ async def test_a_socket_closed_without_stop(kit: Kit, code: int, expected: LegEn
     kit.socket.queue.put_nowait(code)
     await asyncio.sleep(0.1)
     assert kit.end == expected
+    names = {1000: "normal", 1005: "no-code", 1006: "lost", 1009: "too-big"}
+    facts = kit.leg.facts()
+    assert (facts["close_code"], facts["close"]) == (code, names[code])
 
 
 @on_leg()
