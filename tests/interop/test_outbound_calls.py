@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,10 +15,13 @@ from typing import Any, Literal
 import httpx
 import pytest
 
+from tests.http.stream_kit import Exotel
 from tests.peers import require
 
 from .harness import BotConfig, BotProcess, pass_time
-from .ports import HOST, free_port
+from .ports import HOST, free_port, wait_bound
+from .process import Program
+from .sipp import Scenario, run
 from .sipp_uas import REALM, Callee, SippCallee
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(120)]
@@ -179,3 +184,72 @@ def test_a_campaign_by_the_command_line_while_the_server_runs(tmp_path: Path) ->
                 pass_time(0.2)
             rows = campaign("results", "c").splitlines()
     assert [row.split(",")[3] for row in rows[1:]] == ["answered", "answered", "invalid"]
+
+
+# --- calls that Exotel makes for us
+
+
+class FakeApi(Program):
+    """The stand-in of Exotel's REST interfaces, as a program of its own."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        super().__init__(
+            [sys.executable, "-m", "sipbot.testing.exotel_api", "--port", str(self.port)]
+        )
+
+    def start(self) -> FakeApi:
+        super().start()
+        wait_bound(self.port, WAIT_S, "tcp")
+        return self
+
+    def outbound(self, **way: str) -> dict[str, Any]:
+        keys = {"account_sid": "acme1", "api_key": "key1", "api_token": "token1"}
+        api = {**keys, "base_url": f"http://{HOST}:{self.port}", **way}
+        return {"caller_id": "08040001234", "api": api}
+
+
+def asked(bot: Dialling, id_: str) -> dict[str, Any]:
+    """The job, once Exotel has been asked and told its CallSid."""
+    deadline = time.monotonic() + WAIT_S
+    while not (job := bot.job(id_))["call_sid"]:
+        assert time.monotonic() < deadline, job
+        pass_time(0.05)
+    return job
+
+
+def test_exotel_dials_and_the_answered_call_comes_by_sip(tmp_path: Path) -> None:
+    """The route leads to an agent that never hangs up; that of the job does."""
+    require("sipp")
+    with (
+        FakeApi() as api,
+        dialling(tmp_path / "bot", api.outbound(app_id="4711"), workers=1) as bot,
+    ):
+        job = asked(bot, bot.order(via="api", parameters={"name": "Asha"}))
+        header = f"X-Exotel-CallSid: {job['call_sid']}"
+        scenario = Scenario("echo").invite(headers=(header,)).answered().ack().incoming("BYE")
+        run(scenario, tmp_path, bot.config.sip_port)
+        done = bot.until(job["id"], "done")
+        assert (done["outcome"], done["detail"]) == ("answered", "bot-hung-up")
+        assert done["call_sid"] == job["call_sid"]
+        ended = [one for one in bot.events() if one.get("event") == "call ended"]
+        assert [(one["call_id"], one["agent"]) for one in ended] == [(done["call_id"], "brief")]
+
+
+def test_exotel_dials_and_the_answered_call_comes_as_a_stream(tmp_path: Path) -> None:
+    """The URL that Exotel was given holds agent and job; its CallSid may be another."""
+    with FakeApi() as api:
+        outbound = api.outbound(stream_url="ws://bot.example/exotel/voicebot")
+        with dialling(tmp_path / "bot", outbound) as bot:
+            job = asked(bot, bot.order(via="api"))
+            path = f"/exotel/voicebot/brief/job/{job['id']}"
+
+            async def stream() -> None:
+                line = await Exotel.dial(f"ws://{HOST}:{bot.http_port}{path}")
+                line.start(call_sid="another")
+                await line.end()
+
+            asyncio.run(stream())
+            done = bot.until(job["id"], "done")
+    assert (done["outcome"], done["detail"]) == ("answered", "bot-hung-up")
+    assert done["call_sid"] == "another"
