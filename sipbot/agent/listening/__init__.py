@@ -1,0 +1,1 @@
+"""Hearing when somebody speaks, and when they are done."""

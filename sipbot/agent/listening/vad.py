@@ -1,0 +1,127 @@
+"""Voice activity for the calls of one process: one run of the model for all that have a window.
+
+Lines push audio as it comes. What is complete waits for the windows of other lines, a few
+milliseconds at most, and is judged with them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final, NamedTuple, TypeAlias
+
+import numpy as np
+
+from sipbot.agent.listening.batch import VadBatch
+from sipbot.agent.listening.silero import SileroModel, VadModel
+from sipbot.call.leg import Pcm
+from sipbot.call.resample import EMPTY
+
+FEW_LINES: Final = 8  # up to so many, nobody waits for others
+GATHER_S: Final = 0.008  # seconds that a window waits for those of other lines
+MAX_BACKLOG: Final = 64  # windows of one line that may wait, two seconds; older ones are dropped
+
+
+class VadWindow(NamedTuple):
+    """One judged window of a line. ``end`` counts the line's samples up to its end."""
+
+    probability: float
+    level: float  # dBFS
+    floor: float  # dBFS, the noise of the line
+    end: int
+
+
+WindowListener: TypeAlias = Callable[[VadWindow], None]
+
+
+class VadService:
+    """One for each process and rate. ``model`` None: the Silero model, loaded at the first line."""
+
+    def __init__(self, rate: int = 8_000, model: VadModel | None = None) -> None:
+        self.rate = rate
+        self._model, self._batch = model, None if model is None else VadBatch(rate, model)
+        self._lines: set[VadLine] = set()
+        self._due: dict[VadLine, None] = {}  # lines with a whole window, in order
+        self._timer: asyncio.Handle | None = None
+
+    @property
+    def batch(self) -> VadBatch:
+        """What is run. Loads the model when that was not done; raises ``VadUnavailable``."""
+        if self._batch is None:
+            self._batch = VadBatch(self.rate, self._model or SileroModel(self.rate))
+        return self._batch
+
+    def open(self, hear: WindowListener) -> VadLine:
+        """A new line; ``hear`` is called for each of its windows, in order, until it is closed."""
+        line = VadLine(self, self.batch.add(), self.batch.size, hear)
+        self._lines.add(line)
+        return line
+
+    def close(self, line: VadLine) -> None:
+        """For ``VadLine.close``."""
+        if line in self._lines:
+            self._lines.remove(line)
+            self._due.pop(line, None)
+            self.batch.remove(line.slot)
+
+    def ready(self, line: VadLine) -> None:
+        """For lines: a window is complete."""
+        self._due[line] = None
+        if self._timer is None:
+            loop = asyncio.get_running_loop()
+            if len(self._lines) <= FEW_LINES:
+                self._timer = loop.call_soon(self._run)
+            else:
+                self._timer = loop.call_later(GATHER_S, self._run)
+
+    def _run(self) -> None:
+        self._timer = None
+        while self._due:
+            lines, self._due = tuple(self._due), {}
+            windows = np.stack([line.take() for line in lines])
+            results = self.batch.run([line.slot for line in lines], windows)
+            for line, (probability, level, floor) in zip(lines, results, strict=True):
+                if line in self._lines:
+                    line.judged(probability, level, floor)
+
+
+class VadLine:
+    """One call's audio on its way to the model."""
+
+    __slots__ = ("_end", "_hear", "_rest", "_service", "_size", "dropped", "slot")
+
+    def __init__(self, service: VadService, slot: int, size: int, hear: WindowListener) -> None:
+        self.slot = slot
+        self.dropped = 0  # samples that were never judged: the process was too slow
+        self._service, self._size, self._hear = service, size, hear
+        self._rest: Pcm = EMPTY
+        self._end = 0
+
+    def push(self, pcm: Pcm) -> None:
+        """Audio that follows what was pushed before."""
+        rest = np.concatenate((self._rest, pcm)) if len(self._rest) else pcm
+        most = self._size * MAX_BACKLOG
+        if len(rest) > most:
+            self.dropped += len(rest) - most
+            self._end += len(rest) - most
+            rest = rest[-most:]
+        self._rest = rest
+        if len(rest) >= self._size:
+            self._service.ready(self)
+
+    def take(self) -> Pcm:
+        """For the service: the next whole window."""
+        window, self._rest = self._rest[: self._size], self._rest[self._size :]
+        self._end += self._size
+        return window
+
+    def judged(self, probability: float, level: float, floor: float) -> None:
+        """For the service: what came of the window taken last."""
+        end = self._end
+        if len(self._rest) >= self._size:
+            self._service.ready(self)
+        self._hear(VadWindow(probability, level, floor, end))
+
+    def close(self) -> None:
+        """Nothing more is heard. May be done twice."""
+        self._service.close(self)
