@@ -16,6 +16,7 @@
     │   └── PortsExhausted        no RTP port pair is free
     ├── StoreError                the store cannot be opened, read or written
     ├── SpeechError               a synthesiser failed
+    │   └── SpeechServiceError    the same, by a service: also a ProviderError
     └── ProviderError             a speech or language service did not do its work
 
 Functions that read bytes from the network raise ``RemoteProtocolError`` (or a leaf of it) and
@@ -129,9 +130,21 @@ class ProviderError(SipbotError):
 
     ``reason`` is a constant text such as ``timeout``, ``unauthorised``, ``rate-limited``,
     ``cut-off``, ``garbage``, ``unreachable``; ``retry`` whether the same request may go through
-    later.
+    later, ``retry_after_s`` when, in seconds, if the service said so.
     """
 
-    def __init__(self, provider: str, reason: str, *, retry: bool = False) -> None:
+    def __init__(
+        self,
+        provider: str,
+        reason: str,
+        *,
+        retry: bool = False,
+        retry_after_s: float | None = None,
+    ) -> None:
         super().__init__(f"{provider}: {reason}")
-        self.provider, self.reason, self.retry = provider, reason, retry
+        self.provider, self.reason = provider, reason
+        self.retry, self.retry_after_s = retry, retry_after_s
+
+
+class SpeechServiceError(ProviderError, SpeechError):
+    """A service that makes speech did not do its work."""

@@ -13,7 +13,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from enum import Enum
 from types import MappingProxyType
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 from sipbot.call.leg import Pcm
 
@@ -201,4 +201,23 @@ class RealtimeModel(Protocol):
 
     def open(self, setup: RealtimeSetup) -> AbstractAsyncContextManager[RealtimeSession]:
         """Connect for one call. Entering raises ProviderError."""
+        ...
+
+
+# --- connections ----------------------------------------------------------------------------------
+
+
+@runtime_checkable
+class Service(Protocol):
+    """What providers that are reached over a network offer beside their port.
+
+    Not part of the ports above: ask with ``isinstance(provider, Service)``.
+    """
+
+    async def warm(self) -> None:
+        """Open connections before they are needed. Raises nothing: the first use tells."""
+        ...
+
+    async def close(self) -> None:
+        """Close idle connections, at the end of the process."""
         ...
