@@ -71,12 +71,16 @@ def run(
     from sipbot.ops import logs
     from sipbot.runtime.sim.output import as_json as json_text
     from sipbot.runtime.sim.output import as_junit, as_text
-    from sipbot.runtime.sim.run import Wish, run_all
+    from sipbot.runtime.sim.run import Wish, missing, run_all
 
     logs.configure("warning", "auto")  # to standard error: standard output is for the report
     wanted: tuple[TransportName, ...] = tuple(leg.value for leg in transport or ())
+    wish = Wish(addresses, wanted, insecure)
+    unknown = missing(scenarios, wish)
+    if unknown:
+        fail("\n".join(("the bot's address is not known", *unknown)), ExitCode.USAGE)
     try:
-        cases = run_all(scenarios, Wish(addresses, wanted, insecure))
+        cases = run_all(scenarios, wish)
     except SipbotError as error:
         fail(str(error), ExitCode.FAILED)
     if not cases:

@@ -72,8 +72,13 @@ def test_a_bot_that_is_not_there_fails_with_code_1(nobody: str) -> None:
         ("caller: [jump: 1]\n", [], "bad.yaml:1: caller[0]: a step needs"),
         ("transport: [sip]\n", ["--transport", "stream"], "no scenario runs over"),
         ("", ["--bot", "ftp://x"], "--bot takes sip:"),
+        ("", ["--bot", "ws://x"], "bad [sip] needs --bot sip:..."),
         ("", ["--bot", "ws://x", "--bot", "wss://y"], "two addresses for stream"),
-        ("", ["--junit", "/nowhere/x.xml", "--bot", "ws://127.0.0.1:9"], "cannot be written"),
+        (
+            "transport: [stream]\n",
+            ["--junit", "/nowhere/x.xml", "--bot", "ws://127.0.0.1:9"],
+            "cannot be written",
+        ),
     ],
 )
 def test_mistakes_have_code_2(tmp_path: Path, text: str, options: list[str], message: str) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Final, Literal
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
@@ -74,7 +74,6 @@ class CallState:
     dial: DialOutcome | None = None
     status: str = "in-progress"
     call_type: str = "call-attempt"
-    sip_headers: dict[str, str] = field(default_factory=dict)  # StreamKit's
 
 
 def stamp(seconds: float) -> str:
@@ -111,8 +110,8 @@ def call_query(state: CallState, now: float) -> Query:
         query.append(("CustomField", facts.custom_field))
     if state.digits:
         query.append(("digits", f'"{state.digits}"'))
-    if state.sip_headers:
-        query.append(("SIPCustomHeader", json.dumps(state.sip_headers)))
+    if facts.sip_headers:
+        query.append(("SIPCustomHeader", json.dumps(facts.sip_headers)))
     return query
 
 
@@ -129,10 +128,16 @@ def passthru_query(state: CallState, now: float, encoding: Encoding) -> Query:
     return [*query, ("Stream", text + ("}" if encoding == "json-extra-brace" else ""))]
 
 
-def custom_parameters(url: str) -> dict[str, str]:
-    """``start.custom_parameters``: the query of the URL but for the sample rate."""
+def custom_parameters(url: str, sip_headers: Mapping[str, str]) -> dict[str, str]:
+    """``start.custom_parameters``: the query of the URL, and SIP headers without their ``X-``."""
     pairs = parse_qsl(urlsplit(url).query, keep_blank_values=True)
-    return {name: value for name, value in pairs if name not in RATE_NAMES}
+    found = {name: value for name, value in pairs if name not in RATE_NAMES}
+    return found | {name.removeprefix("X-"): value for name, value in sip_headers.items()}
+
+
+def recording(account_sid: str, sid: str) -> str:
+    """Where a recording would be."""
+    return f"https://recordings.exotel.com/exotelrecordings/{account_sid}/{sid}.mp3"
 
 
 def with_query(url: str, query: str) -> str:

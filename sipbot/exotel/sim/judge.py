@@ -9,7 +9,7 @@ from sipbot.call.numbers import e164
 from sipbot.exotel.sim.caller import StepResult
 from sipbot.exotel.sim.facts import StreamOutcome
 from sipbot.exotel.sim.line import EndedBy
-from sipbot.exotel.sim.model import Expect, Scenario
+from sipbot.exotel.sim.model import Expect, Scenario, TransportName
 from sipbot.exotel.sim.walk import Visit
 from sipbot.ops.redact import uri
 
@@ -57,13 +57,13 @@ class Check:
     found: str
 
 
-def judge(scenario: Scenario, run: Run) -> list[Check]:
-    """Every expectation of the scenario, held against what happened."""
+def judge(scenario: Scenario, run: Run, transport: TransportName) -> list[Check]:
+    """Every expectation of the scenario, held against what happened over ``transport``."""
     expect = scenario.expect
     talk = run.talks[0] if run.talks else TalkResult("none")
     checks = [*_talk_checks(expect, talk), *_flow_checks(expect, run)]
-    if run.stream is not None:
-        checks += _stream_checks(expect, run.stream)
+    if transport == "stream" or run.stream is not None:
+        checks += _stream_checks(expect, run.stream or StreamOutcome(status="none"))
     if scenario.stream.strict:
         found = "; ".join(run.faults)
         checks.append(Check("strict", not run.faults, "no documented rule broken", found))

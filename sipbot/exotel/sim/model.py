@@ -46,6 +46,7 @@ class CallFacts(Model):
     custom_field: Annotated[str, Field(max_length=128)] = ""
     flow_id: str = "sim"
     tenant_id: str = "acme1"
+    sip_headers: dict[str, str] = {}  # that StreamKit passes on: X-UUI, X-Custom-Header
 
 
 class Bot(Model):
@@ -91,7 +92,7 @@ class Talk(Model):
 
     caller: tuple[Step, ...] | None = None  # None: the scenario's caller
     custom_params: str = ""  # "a=b&c=d": query of the URL, or X- headers
-    record: bool = False
+    record: bool = False  # later requests carry a RecordingUrl
 
 
 class TalkApplet(Model):

@@ -9,7 +9,6 @@ from typing import Final
 from urllib.parse import parse_qsl
 
 from sipbot.clock import Clock
-from sipbot.errors import SipbotError
 from sipbot.exotel.sim.caller import Caller
 from sipbot.exotel.sim.facts import (
     CallState,
@@ -18,6 +17,7 @@ from sipbot.exotel.sim.facts import (
     call_query,
     parameter_faults,
     passthru_query,
+    recording,
     with_query,
 )
 from sipbot.exotel.sim.judge import Run, TalkResult
@@ -61,10 +61,6 @@ _DIALLED: Final = {
     "busy": "busy",
     "failed": "failed",
 }
-
-
-class CannotPlay(SipbotError):
-    """A scenario needs an address of the bot that was not given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +159,12 @@ class Player:
                 await self._converse(call.line, talk, result)
             finally:
                 result.details = call.details()
-        self._state.dial = DialOutcome("completed", "", round(result.duration_ms / 1000))
+        self._state.dial = DialOutcome(
+            "completed",
+            "",
+            round(result.duration_ms / 1000),
+            recording(self._state.facts.account_sid, self._state.call_sid) if talk.record else "",
+        )
         return self._left(result)
 
     async def _talk_stream(self, talk: Talk | Voicebot, url: str | None) -> tuple[Outcome, str]:
@@ -193,6 +194,9 @@ class Player:
         finally:
             await line.close()
             result.details = line.details()
+        if talk.record:
+            sid = line.outcome.stream_sid
+            line.outcome.recording_url = recording(self._state.facts.account_sid, sid)
         self._told(line.outcome)
         return self._left(result)
 

@@ -54,6 +54,7 @@ class StreamLine:
         self._url, self._manner, self._faults = url, manner, faults
         self._listen_only = listen_only
         facts = state.facts
+        self._sip_headers = facts.sip_headers
         parties = Parties(
             self.outcome.stream_sid, state.call_sid, facts.account_sid, facts.from_, facts.to
         )
@@ -140,7 +141,7 @@ class StreamLine:
     def _start(self) -> None:
         self._began = asyncio.get_running_loop().time()
         self._send(self._writer.connected())
-        self._send(self._writer.start(custom_parameters(self._url)))
+        self._send(self._writer.start(custom_parameters(self._url, self._sip_headers)))
         self._ticks = asyncio.create_task(self._run())
 
     async def _run(self) -> None:

@@ -20,7 +20,7 @@ def fields(kind: type[BaseModel]) -> set[str]:
 
 
 def test_every_key_is_named() -> None:
-    kinds = [
+    kinds: list[type[BaseModel]] = [
         model.Scenario,
         model.CallFacts,
         model.Bot,

@@ -25,7 +25,8 @@ NOW = 1_767_225_600.0  # 2026-01-01 00:00:00 UTC
 
 
 def state() -> CallState:
-    return CallState(CallFacts(custom_field="job=7"), "sid1", NOW)
+    facts = CallFacts(custom_field="job=7", sip_headers={"X-UUI": "u"})
+    return CallState(facts, "sid1", NOW)
 
 
 def test_times_are_those_of_india_without_a_zone() -> None:
@@ -35,7 +36,7 @@ def test_times_are_those_of_india_without_a_zone() -> None:
 
 def test_the_call_as_every_applet_tells_it() -> None:
     call = state()
-    call.digits, call.sip_headers = "42", {"X-UUI": "u"}
+    call.digits = "42"
     call.dial = DialOutcome("no-answer", "+918000000001", 9)
     query = dict(call_query(call, NOW + 5))
     assert query["CallSid"] == "sid1"
@@ -69,7 +70,8 @@ def test_custom_parameters_of_a_stream() -> None:
     url = with_query("wss://h/p?a=1&sample-rate=16000", "b=2")
     assert url == "wss://h/p?a=1&sample-rate=16000&b=2"
     assert with_query("wss://h/p", "") == "wss://h/p"
-    assert custom_parameters(url) == {"a": "1", "b": "2"}
+    assert custom_parameters(url, {}) == {"a": "1", "b": "2"}
+    assert custom_parameters("wss://h", {"X-UUI": "u"}) == {"UUI": "u"}
 
 
 @pytest.mark.parametrize(

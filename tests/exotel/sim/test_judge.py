@@ -30,7 +30,7 @@ expect:
   ended_by: bot
   transferred_to: '08012345678'
   path: [talk, end]
-  stream: {status: completed, disconnected_by: bot, error: ''}
+  stream: {status: completed, disconnected_by: bot, error: '3009'}
 """
 
 
@@ -46,16 +46,18 @@ def good() -> Run:
         steps=[StepResult("press", True, "", 500)],
     )
     visits = [Visit("talk", "talk", Outcome.NEXT), Visit("end", "hangup", Outcome.ENDED)]
-    stream = StreamOutcome("s", "completed", 9, "wss://h/secret", "bot")
+    stream = StreamOutcome("s", "completed", 9, "wss://h/secret", "bot", "", "3009 x")
     return Run([talk], visits, ["+918012345678"], stream)
 
 
 def failed(run: Run) -> set[str]:
-    return {check.name for check in judge(scenario_of(GOOD).scenario, run) if not check.passed}
+    return {
+        check.name for check in judge(scenario_of(GOOD).scenario, run, "stream") if not check.passed
+    }
 
 
 def test_a_good_run_passes_everything() -> None:
-    checks = judge(scenario_of(GOOD).scenario, good())
+    checks = judge(scenario_of(GOOD).scenario, good(), "stream")
     assert len(checks) == 14
     assert failed(good()) == set()
 
@@ -77,6 +79,7 @@ def test_a_good_run_passes_everything() -> None:
         ("stream.status", lambda run: setattr(run.stream, "status", "failed")),
         ("stream.disconnected_by", lambda run: setattr(run.stream, "disconnected_by", "user")),
         ("strict", lambda run: run.fault("payload-no-multiple-of-320")),
+        ("stream.error", lambda run: setattr(run.stream, "error", "3008 other")),
         ("limits", lambda run: setattr(run, "trouble", "the flow never ends")),
     ],
 )
@@ -86,11 +89,19 @@ def test_each_expectation_can_fail(name: str, spoil: Callable[[Run], object]) ->
     assert failed(run) == {name}
 
 
+def test_a_stream_that_never_was_fulfils_nothing() -> None:
+    run = good()
+    run.stream = None
+    assert failed(run) == {"stream.status", "stream.disconnected_by", "stream.error"}
+
+
 def test_nobody_was_called() -> None:
     scenario = scenario_of("expect: {not_transferred: true}").scenario
     run = good()
-    assert [check.name for check in judge(scenario, run) if not check.passed] == ["not_transferred"]
-    assert [check.passed for check in judge(scenario, Run())] == [False, True]
+    assert [check.name for check in judge(scenario, run, "sip") if not check.passed] == [
+        "not_transferred"
+    ]
+    assert [check.passed for check in judge(scenario, Run(), "sip")] == [False, True]
 
 
 @pytest.mark.parametrize(
@@ -111,9 +122,9 @@ def cases() -> list[Case]:
     bad = good()
     bad.talks[0].steps.append(StepResult("interrupt", False, "spoke on <&\0", 900))
     bad.fault("not-json")
-    checks = judge(scenario_of("expect: {transferred_to: '+918012345679'}").scenario, bad)
+    checks = judge(scenario_of("expect: {transferred_to: '+918012345679'}").scenario, bad, "stream")
     return [
-        Case("one", "sip", 1.5, good(), judge(scenario_of(GOOD).scenario, good())),
+        Case("one", "sip", 1.5, good(), judge(scenario_of(GOOD).scenario, good(), "stream")),
         Case("two", "stream", 2.0, bad, checks),
         Case("three", "sip", 0.1, Run(), [], "the bot's sip address is not known"),
     ]

@@ -11,7 +11,7 @@ import pytest
 from sipbot.clock import SystemClock
 from sipbot.exotel.sim.load import scenario_of
 from sipbot.exotel.sim.report import Case
-from sipbot.runtime.sim.run import Wish, kind_of, play_all
+from sipbot.runtime.sim.run import Wish, kind_of, missing, play_all
 
 from .kit import ScriptedBot, Talk, Web, greeting_bot, scripted_bot, web
 
@@ -23,7 +23,7 @@ caller:
   - wait_speech: {within_ms: 3000}
   - wait_end: {within_ms: 5000}
 applets:
-  talk: {talk: {custom_params: a=1}, next: decide}
+  talk: {talk: {custom_params: a=1, record: true}, next: decide}
   decide: {passthru: {url: /passthru}, ok: dial, otherwise: end}
   dial: {connect: {url: '/connect?k=v'}, talked: after, no_answer: end, not_dialled: end}
   after: {passthru: {url: /after}}
@@ -64,6 +64,7 @@ async def test_a_transfer_from_the_first_word_to_the_last_callback() -> None:
     passthru, connect, after = (query for _, query, _ in callbacks.asked)
     assert passthru["Stream[Status]"] == "completed"
     assert passthru["Stream[DisconnectedBy]"] == "bot"
+    assert passthru["Stream[RecordingUrl]"].endswith(f"/acme1/{passthru['Stream[StreamSID]']}.mp3")
     assert passthru["Stream[StreamSID]"] == talk.heard[1]["stream_sid"]
     assert connect["k"] == "v"
     assert callbacks.asked[1][2]["exotel-version"] == "1.0"
@@ -223,13 +224,14 @@ async def test_rules_that_the_bot_breaks_fail_a_strict_scenario_only() -> None:
     assert failure.endswith("found sequence-number-not-text; payload-no-multiple-of-320")
 
 
-async def test_an_address_that_is_missing_is_an_error_of_the_case() -> None:
-    [case] = await play_all([scenario_of("transport: [sip]")], Wish({}), SystemClock())
-    assert case.failures == ["the bot's sip address is not known: give --bot sip:..."]
-    assert (
-        await play_all([scenario_of("transport: [sip]")], Wish({}, ("stream",)), SystemClock())
-        == []
-    )
+def test_addresses_that_are_missing_are_told_before_anybody_is_called() -> None:
+    both = scenario_of(FLOW.replace("[stream]", "[sip, stream]"))
+    assert missing([both], Wish({"stream": "ws://x"})) == [
+        "scenario [sip] needs --bot http://...",
+        "scenario [sip] needs --bot sip:...",
+        "scenario [stream] needs --bot http://...",
+    ]
+    assert missing([both], Wish({"stream": "ws://x", "http": "http://x"}, ("stream",))) == []
 
 
 @pytest.mark.parametrize(
