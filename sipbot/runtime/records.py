@@ -24,6 +24,7 @@ from sipbot.runtime.directories import state_directory
 from sipbot.store.engine import Store
 from sipbot.store.events import TrunkEvent, TrunkEvents
 from sipbot.store.intents import Intents
+from sipbot.store.jobs import Jobs
 from sipbot.store.records import Records
 from sipbot.store.storage import Storage
 
@@ -178,6 +179,7 @@ class RecordWriter:
             if self._keep_s is not None:
                 gone = await Records(store).purge(now - self._keep_s)
                 await TrunkEvents(store).purge(now - self._keep_s)
+                await Jobs(store).purge(now - self._keep_s)
                 self._log.info("old calls forgotten", calls=gone)
         except StoreError as error:
             self._log.warning("old calls not forgotten", error=str(error))
