@@ -200,6 +200,7 @@ class SipTrunk:
     ) -> None:
         self._manner, self._clock, self._faults = manner, clock, faults
         self._insecure = insecure
+        self._unreachable = ""  # why the bot could not be reached, the latest cause
         self._uri = Uri.parse(uri)
         if self._uri.scheme not in ("sip", "sips"):
             raise SipSyntaxError("only sip and sips URIs can be called")
@@ -251,9 +252,12 @@ class SipTrunk:
     async def _answer(self, leg: TrunkLeg) -> DialOutcome:
         try:
             async with asyncio.timeout(self._manner.answer_within_s):
-                return await leg.outcome()
+                outcome = await leg.outcome()
         except TimeoutError:
             return DialOutcome(False, 0, "no-answer")
+        if outcome.reason == "transport-failed" and self._unreachable:
+            return DialOutcome(False, 0, f"unreachable ({self._unreachable})")
+        return outcome
 
     async def _target(self) -> tuple[Hop, str]:
         """The next hop, and the first address that it names (RFC 3263)."""
@@ -275,6 +279,9 @@ class SipTrunk:
             elif isinstance(event, Refused):
                 self._faults(f"{event.method} refused: {event.rule}")
 
+        def on_unreachable(hop: Hop, cause: str) -> None:
+            self._unreachable = cause
+
         listened: Transport = "udp" if hop.transport == "udp" else "tcp"
         return await open_stack(
             config=UserAgentConfig(user_agent="sipbot sim"),
@@ -285,6 +292,7 @@ class SipTrunk:
             admit=lambda ip, transport: True,
             on_drop=lambda rule, ip: None,
             tls=TlsContexts(verify=not self._insecure),
+            on_unreachable=on_unreachable,
         )
 
     def _invite(
