@@ -8,12 +8,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal, TypeVar
 
-from fastapi import APIRouter, HTTPException, Path, Query, Response
+from fastapi import APIRouter, Depends, HTTPException, Path, Query, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from sipbot.clock import Clock
 from sipbot.errors import StoreError
+from sipbot.http.access import TokenGuard
+from sipbot.http.guarded import guarded_route
 from sipbot.outbound.csvfiles import read_numbers, result_lines
 from sipbot.outbound.job import Job, JobState, NewJob
 from sipbot.outbound.numbers import canonical
@@ -25,7 +27,8 @@ from sipbot.store.jobs import Jobs
 from sipbot.store.storage import Storage
 
 STORE_S: Final = 2.0  # seconds to wait for the store
-MAX_BODY: Final = 8_000_000  # bytes of a list of numbers; longer ones by ``sipbot campaign load``
+MAX_BODY: Final = 65_536  # bytes of an order
+MAX_LIST: Final = 8_000_000  # bytes of a list of numbers; longer ones by ``sipbot campaign load``
 MAX_WITHIN_S: Final = 86_400.0  # seconds
 T = TypeVar("T")
 _NOT_KEPT: Final = {"Cache-Control": "no-store"}
@@ -159,14 +162,23 @@ class CampaignView(BaseModel):
         )
 
 
-def router(desk: OutboundDesk, dependencies: Collection[Any] = ()) -> APIRouter:
-    """The paths over ``desk``; ``dependencies`` say who may ask."""
-    made = APIRouter(prefix="/api", tags=["outbound"], dependencies=list(dependencies))
+def router(desk: OutboundDesk, guard: TokenGuard) -> APIRouter:
+    """The paths over ``desk``; ``guard`` says who may ask."""
+    made = APIRouter(
+        prefix="/api",
+        tags=["outbound"],
+        dependencies=[Depends(guard)],
+        route_class=guarded_route(guard, _max_body),
+    )
     _add_jobs(made, desk)
     _add_campaigns(made, desk)
     _add_results(made, desk)
     _add_never_called(made, desk)
     return made
+
+
+def _max_body(path: str) -> int:
+    return MAX_LIST if path.endswith("/campaigns/{name}") else MAX_BODY
 
 
 def _add_jobs(made: APIRouter, desk: OutboundDesk) -> None:
@@ -241,8 +253,6 @@ def _add_campaigns(made: APIRouter, desk: OutboundDesk) -> None:
         except (ValueError, TypeError, AttributeError) as error:
             raise HTTPException(422, f"plan: {error}") from None
         desk.way(plan.trunk, plan.via, plan.agent)
-        if len(order.numbers) > MAX_BODY:
-            raise HTTPException(413, f"numbers: at most {MAX_BODY} characters at a time")
         try:  # in a thread: a long list must not hold up the calls of this process
             listed = await asyncio.to_thread(read_numbers, order.numbers or "number\n")
         except ValueError as error:

@@ -103,6 +103,8 @@ class OutboundConfig(Section):
     trunk."""
     number_format: Literal["e164", "national0"] = "e164"
     """How numbers are written: `e164` is `+919812345610`, `national0` is `09812345610`."""
+    srtp: Literal["off", "required"] | None = None
+    """Whether audio is encrypted. Absent: `required` where `media.srtp` says so, else plain RTP."""
     max_calls: int = Field(default=10, ge=1, le=20_000)
     """Calls made by this trunk at the same time, over all processes and nodes that share the
     store."""

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping
 
 from sipbot.errors import ConfigError, ConfigProblem, SipSyntaxError
+from sipbot.legs.negotiation import MediaTerms
 from sipbot.ops.config import Config
 from sipbot.ops.config_outbound import OutboundConfig
 from sipbot.ops.logs import get_logger
@@ -30,13 +31,13 @@ def make_dialer(config: Config, edge: Edge, parts: EdgeParts, tasks: asyncio.Tas
 def dial_plans(config: Config) -> Mapping[str, TrunkDialPlan]:
     """How calls leave, of the trunks through which any do. Raises ConfigError."""
     return {
-        name: _plan(name, trunk.outbound)
+        name: _plan(name, trunk.outbound, config.media.codecs)
         for name, trunk in config.trunks.items()
         if trunk.outbound is not None and trunk.outbound.uri
     }
 
 
-def _plan(name: str, outbound: OutboundConfig) -> TrunkDialPlan:
+def _plan(name: str, outbound: OutboundConfig, codecs: tuple[str, ...]) -> TrunkDialPlan:
     credentials = None
     if outbound.user is not None and outbound.password is not None:
         credentials = Credentials(outbound.user, outbound.password.get_secret_value())
@@ -51,4 +52,5 @@ def _plan(name: str, outbound: OutboundConfig) -> TrunkDialPlan:
         from_domain=outbound.from_domain or "",
         caller_id=outbound.caller_id,
         number_format=outbound.number_format,
+        terms=None if outbound.srtp is None else MediaTerms(codecs, outbound.srtp),
     )

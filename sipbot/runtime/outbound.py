@@ -33,7 +33,7 @@ from sipbot.store.storage import Storage
 POLL_S: Final = 1.0  # seconds between two looks for what is due, while there is something
 IDLE_S: Final = 3.0  # seconds between them when there was nothing
 LEASE_S: Final = 30.0  # seconds without a sign of life after which a job is taken from its owner
-RENEW_S: Final = 8.0  # seconds between two signs of life
+RENEW_S: Final = 5.0  # seconds between two signs of life
 FOLLOW_S: Final = 5.0  # seconds between two looks at a call that Exotel makes
 OPEN_S: Final = 5.0  # seconds to wait for the store to be open
 MAX_ACTIVE: Final = 500  # jobs of one process at a time

@@ -14,6 +14,7 @@ from sipbot.media.ports import check_file_descriptors, check_port_range, read_ep
 from sipbot.ops.checks import Finding, Grade, check_signalling
 from sipbot.ops.config import Config, FlowAgentConfig
 from sipbot.runtime.agents import make_agents
+from sipbot.runtime.dialer_parts import dial_plans
 from sipbot.runtime.preflight_exotel import check_exotel, check_store
 
 
@@ -26,6 +27,7 @@ def preflight(config: Config, base: Path, clock: Clock) -> tuple[Finding, ...]:
     return (
         *check_signalling(config, now),
         *_media(config),
+        *_outbound(config),
         *check_store(config),
         *check_exotel(config),
         *_agents(config, base),
@@ -45,6 +47,22 @@ def _media(config: Config) -> Iterator[Finding]:
         check_file_descriptors(calls, soft=soft, hard=hard),
         f"the limit of {soft} is enough for {calls} calls",
     )
+
+
+def _outbound(config: Config) -> Iterator[Finding]:
+    """Peers answer on the connection that we open, but end calls on new ones to our listener."""
+    heard = {one.transport for one in config.sip.listen}
+    for name, plan in dial_plans(config).items():
+        wanted = {uri.transport or "udp" for uri in plan.uris}
+        for transport in sorted(wanted - heard):
+            yield Finding(
+                f"trunk {name}",
+                Grade.WARNING,
+                f"calls go out by {transport}, and sip.listen has no {transport} listener for what"
+                " comes back",
+            )
+        if wanted <= heard:
+            yield Finding(f"trunk {name}", Grade.OK, "makes calls by SIP")
 
 
 def _agents(config: Config, base: Path) -> Iterator[Finding]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 
 from sipbot.clock import Clock
 from sipbot.http.access import TokenGuard
@@ -28,7 +28,7 @@ def web_routers(config: Config, books: Books, clock: Clock) -> tuple[APIRouter, 
         get_logger("exotel"),
     )
     guard = token_guard(config)
-    outbound = outbound_router(outbound_desk(config, books, clock), [Depends(guard)])
+    outbound = outbound_router(outbound_desk(config, books, clock), guard)
     return (exotel_router(desk), calls_router(books.storage, guard), outbound)
 
 

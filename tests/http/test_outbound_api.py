@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 from collections.abc import AsyncIterator
@@ -9,10 +10,11 @@ from typing import Any
 
 import httpx
 import pytest
-from fastapi import Depends, FastAPI
+from fastapi import FastAPI
 
 from sipbot.clock import SystemClock
 from sipbot.errors import StoreError
+from sipbot.http import guarded
 from sipbot.http import outbound as http
 from sipbot.http.access import TokenGuard
 from sipbot.http.outbound import OutboundDesk, TrunkWays, router
@@ -51,7 +53,7 @@ class Api:
         ways = {"t": TrunkWays(True, False, 33.0)} if trunks is None else trunks
         desk = OutboundDesk(self.storage, ways, {"desk"}, SystemClock(), self._poke)
         app = FastAPI()
-        app.include_router(router(desk, [Depends(TokenGuard(lambda: TOKEN))]))
+        app.include_router(router(desk, TokenGuard(lambda: TOKEN)))
         self.client = httpx.AsyncClient(
             transport=httpx.ASGITransport(app),
             base_url="http://bot",
@@ -191,8 +193,36 @@ async def test_a_campaign_with_calls_is_not_removed(api: Api) -> None:
 
 
 async def test_a_list_that_is_too_long(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "MAX_LIST", 1_000)
     monkeypatch.setattr(http, "MAX_BODY", 10)
-    assert (await api.load()).status_code == 413
+    small = Api(api.storage.it)
+    assert (await small.load()).status_code == 200
+    assert (await small.load(numbers="number\n" * 1_000)).status_code == 413
+    assert (await small.order()).status_code == 413
+    await small.client.aclose()
+
+
+async def test_a_body_that_never_ends(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guarded, "BODY_S", 0.01)
+
+    async def trickle() -> AsyncIterator[bytes]:
+        yield b"{"
+        await asyncio.Event().wait()
+
+    answer = await api.client.post("/api/calls", content=trickle())
+    assert answer.status_code == 408
+
+
+async def test_a_stranger_has_nothing_read(api: Api) -> None:
+    read: list[int] = []
+
+    async def body() -> AsyncIterator[bytes]:
+        read.append(1)
+        yield b"{}"
+
+    wrong = {"Authorization": "Bearer wrong"}
+    answer = await api.client.put("/api/campaigns/c", content=body(), headers=wrong)
+    assert (answer.status_code, read) == (401, [])
 
 
 async def test_what_does_not_exist(api: Api) -> None:

@@ -33,6 +33,7 @@ def test_the_whole_of_it(tmp_path: Path) -> None:
             "from_domain": "acme1.pstn.exotel.com",
             "caller_id": "+918040001234",
             "number_format": "national0",
+            "srtp": "required",
             "max_calls": 5,
             "calls_per_minute": 100,
             "api": API,
@@ -46,6 +47,8 @@ def test_the_whole_of_it(tmp_path: Path) -> None:
     assert plan.credentials is not None
     assert plan.credentials.password == "secret-password"
     assert (plan.from_domain, plan.number_format) == ("acme1.pstn.exotel.com", "national0")
+    assert plan.terms is not None
+    assert plan.terms.srtp == "required"
     limits = outbound_limits(config)["t"]
     assert (limits.max_calls, limits.per_minute) == (5, 100)
     assert "secret-" not in repr(config)

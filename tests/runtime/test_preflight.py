@@ -44,6 +44,17 @@ def test_every_part_is_looked_at(tmp_path: Path) -> None:
     assert found["agent echo"] == [Finding("agent echo", Grade.OK, "echo: loaded")]
 
 
+def test_trunks_that_make_calls(tmp_path: Path) -> None:
+    outbound = "outbound: {uri: 'sip:192.0.2.7;transport=%s'}"
+    trunks = "trunks: {t: {allow: [192.0.2.7], %s}}\n"
+    found = findings(tmp_path, trunks % (outbound % "udp"))
+    assert [one.grade for one in found["trunk t"]] == [Grade.OK]
+    found = findings(tmp_path, trunks % (outbound % "tcp"))
+    (warning,) = found["trunk t"]
+    assert warning.grade is Grade.WARNING
+    assert "no tcp listener" in warning.message
+
+
 def test_agents_that_do_not_load(tmp_path: Path) -> None:
     (tmp_path / "menu.yaml").write_text("start: nowhere\nnodes: {}\n")
     found = findings(
