@@ -294,3 +294,23 @@ def test_what_we_write_can_be_read(sid: str, payload: bytes, timestamp_ms: int) 
     assert text.isascii()
     assert parse(text) == Media(payload, timestamp_ms)
     assert json.loads(text).get("stream_sid", "") == sid
+
+
+def outcome(message: bytes, by: Any) -> StreamEvent | str:
+    try:
+        event: StreamEvent = by(message)
+    except StreamError as error:
+        return error.reason
+    return event
+
+
+@pytest.mark.parametrize("timestamp", [None, "5", 5, 5.0, "5.0", "20ms", "x", -3, True, "1" * 13])
+@pytest.mark.parametrize(
+    "payload", ["", "A", "AA==", "AAA", "AAA=", "AAAA", "AAAAA===", "AA=A", "AAAA\n", "A*AA", "é", 7]
+)
+def test_the_short_way_to_media_says_what_the_long_one_says(
+    payload: object, timestamp: object
+) -> None:
+    media = {"payload": payload, "timestamp": timestamp, "chunk": 1}
+    message = json.dumps({"event": "media", "sequence_number": 3, "media": media}).encode()
+    assert outcome(message, parse) == outcome(message, wire._parse_any)
