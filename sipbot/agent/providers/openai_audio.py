@@ -73,7 +73,11 @@ class OpenAiTranscriptions:
     async def open(self, wanted: ListenFor) -> AsyncGenerator[UtteranceTranscriber, None]:
         """Connections are shared between calls, so that entering does not fail."""
         await self.warm()
-        yield UtteranceTranscriber(wanted.rate, lambda pcm: self._transcribe(pcm, wanted))
+        transcriber = UtteranceTranscriber(wanted.rate, lambda pcm: self._transcribe(pcm, wanted))
+        try:
+            yield transcriber
+        finally:
+            transcriber.close()
 
     async def _transcribe(self, pcm: Pcm, wanted: ListenFor) -> Transcript:
         provider = self._service.provider
@@ -107,7 +111,7 @@ class UtteranceTranscriber:
         self._rate, self._transcribe = rate, transcribe
         self._parts: list[Pcm] = []
         self._samples = 0
-        self._waiting: asyncio.Queue[Pcm] = asyncio.Queue(MAX_WAITING)
+        self._waiting: asyncio.Queue[Pcm | None] = asyncio.Queue(MAX_WAITING)
 
     async def push(self, pcm: Pcm) -> None:
         """Keep the audio. Of more than ``MAX_UTTERANCE_S`` the oldest is dropped."""
@@ -123,9 +127,14 @@ class UtteranceTranscriber:
 
     async def transcripts(self) -> AsyncIterator[Transcript]:
         """A final transcript an utterance."""
-        while True:
-            utterance = await self._waiting.get()
+        while (utterance := await self._waiting.get()) is not None:
             if len(utterance) < MIN_UTTERANCE_S * self._rate:
                 yield Transcript("", True)
             else:
                 yield await self._transcribe(utterance)
+
+    def close(self) -> None:
+        """Nothing more will be transcribed."""
+        while not self._waiting.empty():
+            self._waiting.get_nowait()
+        self._waiting.put_nowait(None)
