@@ -72,7 +72,7 @@ class Ears:
         self.name = name
         self.refuses = False
         self.broken = asyncio.Event()
-        self.reopened = asyncio.Event()
+        self.heals = False  # works again when it is opened again
         self.opened = self.left = 0
 
     @asynccontextmanager
@@ -80,8 +80,8 @@ class Ears:
         if self.refuses:
             raise DOWN
         self.opened += 1
-        if self.opened > 1:
-            self.reopened.set()
+        if self.heals:
+            self.broken.clear()
         ear = Ear(self)
         try:
             yield ear
