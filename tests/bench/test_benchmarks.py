@@ -85,3 +85,17 @@ def test_soak() -> None:
     assert said["totals"]["failed"] == 0
     assert said["totals"]["sent"] > 0
     assert all(row["mean"] > 0 for row in said["rows"])
+
+
+def test_agentstream() -> None:
+    targets = ("picows", "workers", "single")
+    arguments = ["--streams", "5", "--seconds", "2", "--warmup", "1", "--rounds", "1"]
+    said = outcome("agentstream.py", *arguments, "--target", *targets)
+    assert [row["target"] for row in said["rows"]] == list(targets)
+    for row in said["rows"]:
+        assert row["streams"] == 5
+        assert row["sent"] == pytest.approx(5 * 2 * 50, rel=0.05)
+        assert row["lost"] < row["sent"] / 2
+        assert row["broken"] == 0
+        assert row["ms/s"] > 0
+        assert 0 < row["p50 ms"] <= row["p99 ms"] <= row["max ms"]

@@ -306,7 +306,7 @@ def outcome(message: bytes, by: Any) -> StreamEvent | str:
 
 @pytest.mark.parametrize("timestamp", [None, "5", 5, 5.0, "5.0", "20ms", "x", -3, True, "1" * 13])
 @pytest.mark.parametrize(
-    "payload", ["", "A", "AA==", "AAA", "AAA=", "AAAA", "AAAAA===", "AA=A", "AAAA\n", "A*AA", "é", 7]
+    "payload", ["", "A", "AA==", "AAA", "AAA=", "AAAA", "AAAAA===", "AA=A", "AAAA\n", "A*A", "é", 7]
 )
 def test_the_short_way_to_media_says_what_the_long_one_says(
     payload: object, timestamp: object
