@@ -140,6 +140,7 @@ class _Attempt:
         finally:
             self.news.settle(DialResult(Outcome.FAILED, 0, "fault"))
             self.news.finish(DialEnd(EndReason.NETWORK.value, 0.0))
+            self._leg = None  # it holds us: they would keep each other until the collector comes
 
     async def _run(self, plan: TrunkDialPlan) -> None:
         rule = self._edge.no_room(self._order.trunk)

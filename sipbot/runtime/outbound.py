@@ -152,6 +152,10 @@ class Outbound:
         except StoreError as error:
             self._ill(error)
             return min(max(pause, POLL_S) * 2, RENEW_S)
+        except Exception as error:  # the boundary: a job that cannot be read must not end calls
+            self._parts.counters.count("faults", where="outbound")
+            self._parts.log.error("queue failed", error=repr(error))
+            return RENEW_S
         if not self._well:
             self._well = True
             self._parts.log.info("store answers again")

@@ -241,7 +241,7 @@ async def finish_within(
     }
     if then.due_at is not None:
         values["due_at"] = then.due_at
-    if then.counts:
+    if then.counts or then.state is JobState.DONE:
         values |= {
             "outcome": result.outcome.value,
             "status": result.status,
@@ -258,7 +258,7 @@ async def finish_within(
         return False
     attempt = and_(ATTEMPTS.c.job == job.id, ATTEMPTS.c.attempt == job.attempts)
     if then.counts:
-        told = {"outcome": values["outcome"], "status": result.status, "ended_at": now}
+        told = {"outcome": result.outcome.value, "status": result.status, "ended_at": now}
         told |= {"call_id": values["call_id"], "call_sid": values["call_sid"]}
         await connection.execute(update(ATTEMPTS).where(attempt).values(told))
     else:

@@ -33,6 +33,7 @@ from sipbot.store.campaigns import Campaigns
 from sipbot.store.engine import Store
 from sipbot.store.jobs import Jobs
 from sipbot.store.storage import Storage
+from sipbot.store.tables import CAMPAIGNS
 from sipbot.testing.exotel_api import FakeExotel, Fault
 from sipbot.testing.leg import FakeLeg
 
@@ -109,6 +110,9 @@ class Bench:
 
     async def first_line(self) -> tuple[str, dict[str, Any]] | None:
         return self.log.lines[0] if self.log.lines else None
+
+    async def first_error(self) -> tuple[str, dict[str, Any]] | None:
+        return next((line for line in self.log.lines if "error" in line[1]), None)
 
     async def becomes(self, id_: str, state: JobState) -> Job:
         async def there() -> Job | None:
@@ -216,6 +220,20 @@ async def test_without_the_store_nobody_is_called(store: Store) -> None:
         it.outbound.poke()
         await it.phones.next()
         it.phones._cancel()
+
+
+async def test_a_plan_that_cannot_be_read_stops_nothing(store: Store) -> None:
+    async with bench(store) as it:
+        first = await it.order()
+        _, call = await it.phones.next()
+        async with store.writing() as connection:
+            row = {"name": "c", "plan": {"from": "tomorrow"}, "columns": []}
+            await connection.execute(CAMPAIGNS.insert().values(**row, running=True, created_at=1))
+        await it.order(number="+919812345611")
+        event, values = await until(it.first_error)
+        assert (event, values["error"][:10]) == ("queue failed", "ValueError")
+        call.settle(DialResult(Outcome.BUSY, 486))
+        assert (await it.becomes(first, JobState.DONE)).outcome is Outcome.BUSY
 
 
 async def test_a_result_waits_for_the_store(store: Store, monkeypatch: Any) -> None:

@@ -113,6 +113,14 @@ async def test_held_back_is_no_attempt(desk: Desk) -> None:
     assert again.attempts == 1
 
 
+async def test_held_back_until_its_time_is_over(desk: Desk) -> None:
+    (id_,) = await desk.jobs.add([new(expires_at=NOW + 3)], NOW)
+    await desk.finish(await desk.one(), Outcome.HELD_BACK)
+    job = await desk.jobs.get(id_)
+    assert job is not None
+    assert (job.state, job.outcome, job.attempts) == (JobState.DONE, Outcome.HELD_BACK, 0)
+
+
 async def test_two_jobs_of_one_number_are_called_one_after_the_other(desk: Desk) -> None:
     await desk.jobs.add([new(1), new(1), new(2)], NOW)
     first = await desk.claim()
