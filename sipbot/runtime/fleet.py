@@ -149,6 +149,14 @@ class Fleet:
             await worker.child.gone.wait()
         self.over.set()
 
+    async def fade(self) -> None:
+        """The edge is dead: wait until the workers have finished the streams that they have."""
+        await _cancel(self._keeping)
+        self._keeping = set()
+        watch = Watch(self._log)
+        await asyncio.gather(*(watch.until_gone(worker) for worker in self._workers()))
+        await self.close()
+
     async def close(self) -> None:
         """End every process that is left."""
         await _cancel(self._keeping | ({self._ending} if self._ending else set()))

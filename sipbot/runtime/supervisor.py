@@ -11,7 +11,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any, Final
@@ -53,6 +53,7 @@ class Supervisor:
         self._http: socket.socket | None = None
         self._front = Front()
         self._fleet_now: Fleet | None = None
+        self._fading: dict[asyncio.Task[None], Fleet] = {}  # they have lost their edge
         self._sharing: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
 
@@ -132,11 +133,16 @@ class Supervisor:
     # --- a dead edge ----------------------------------------------------------------------------
 
     async def _restart(self, fleet: Fleet, wait_s: float) -> Fleet:
-        """The edge is dead and every call with it: a new one takes the listeners over."""
+        """The edge is dead and every call with it: a new one takes the listeners over.
+
+        Streams go on in the workers that have them.
+        """
         self._log.error(
             "edge ended", code=fleet.edge.code, calls_lost=fleet.calls, again_in_s=wait_s
         )
-        await fleet.close()
+        fading = self._loop.create_task(fleet.fade())
+        self._fading[fading] = fleet
+        fading.add_done_callback(self._fading.pop)
         backoff = Backoff()
         while not self._stop.is_set():
             await self._pause(wait_s)
@@ -190,15 +196,24 @@ class Supervisor:
         self._front.stopping = True
         deadline_s = self._config.call.drain_s
         self._log.info("draining", calls=fleet.calls, deadline_s=deadline_s)
-        fleet.drain(deadline_s)
+        leaving = [fleet, *self._fading.values()]
+        for one in leaving:
+            one.drain(deadline_s)
         if self._http is not None:
             self._share()
-        await self._first_of(fleet.over, self._at_once, seconds=deadline_s + DRAIN_SPARE_S)
-        if not fleet.over.is_set():
-            fleet.drain(0.0)
-            await self._first_of(fleet.over, seconds=DRAIN_SPARE_S)
+        over = self._loop.create_task(_all_over(leaving))
+        hurry = self._loop.create_task(self._at_once.wait())
+        both: set[asyncio.Task[Any]] = {over, hurry}
+        await asyncio.wait(both, timeout=deadline_s + DRAIN_SPARE_S, return_when="FIRST_COMPLETED")
+        hurry.cancel()
+        if not over.done():
+            for one in leaving:
+                one.drain(0.0)
+            await asyncio.wait({over}, timeout=DRAIN_SPARE_S)
+        over.cancel()
         code = fleet.edge.code
-        await fleet.close()
+        for one in leaving:
+            await one.close()
         return _EXIT_KILLED if code is None or code < 0 else code
 
     # --- inside ---------------------------------------------------------------------------------
@@ -222,10 +237,15 @@ class Supervisor:
         sys.stdout.flush()
         self._log.info("ready", listeners=list(listeners), workers=self._workers)
 
-    async def _first_of(self, *events: asyncio.Event, seconds: float | None = None) -> None:
+    async def _first_of(self, *events: asyncio.Event) -> None:
         waiting = [asyncio.ensure_future(event.wait()) for event in events]
         try:
-            await asyncio.wait(waiting, timeout=seconds, return_when="FIRST_COMPLETED")
+            await asyncio.wait(waiting, return_when="FIRST_COMPLETED")
         finally:
             for one in waiting:
                 one.cancel()
+
+
+async def _all_over(fleets: Sequence[Fleet]) -> None:
+    for fleet in fleets:
+        await fleet.over.wait()

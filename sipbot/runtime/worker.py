@@ -161,7 +161,9 @@ class Worker:
         await self._host.wait_empty()
 
     async def _outlive_edge(self) -> None:
-        """Its calls are lost with the edge; streams are not."""
+        """Its calls are lost with the edge; streams are not, but new ones are for others."""
+        if self._web is not None:
+            await self._web.stop_accepting()
         self._link.dialer.lost()
         if not self._link.idle.is_set():
             self._log.error("edge lost", calls=self._host.calls)

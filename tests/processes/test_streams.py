@@ -180,3 +180,22 @@ async def test_a_reload_keeps_streams_and_serves_new_ones(tmp_path: Path) -> Non
         late.stops()
         await late.end()
         await until(lambda: streams.figure(ended) == 2, "what the old worker counted stays")
+
+
+async def test_streams_outlive_the_edge(tmp_path: Path) -> None:
+    streams = Streams()
+    with serving(tmp_path, workers=1, http=streams.http) as (server, phones):
+        server.troubles_expected = True
+        early = await streams.dial()
+        assert await echoes(early)
+        await asyncio.to_thread(phones.dial, "echo")
+        kill(server.child("edge_main")[0])
+        await until(lambda: server.count("edge restarted") == 1, "a new edge")
+        assert await echoes(early)
+        late = await streams.dial()
+        assert await echoes(late)
+        early.stops()
+        assert await early.end() == (1000, "caller-hung-up")
+        assert await echoes(late)
+        reasons = sorted(one["reason"] for one in server.of("call ended"))
+        assert reasons == ["caller-hung-up", "network"]
