@@ -67,6 +67,7 @@ async def open_books(config: Config, clock: Clock, counters: Counters) -> AsyncI
     url = config.store.url or default_store_url(state_directory())
     days = config.store.keep_days
     async with Storage(url, log) as storage:
+        await storage.tried()
         keep_s = None if days is None else days * DAY_S
         writer = RecordWriter(storage, clock, counters, log, keep_s)
         task = asyncio.get_running_loop().create_task(writer.run(), name="records")

@@ -23,7 +23,7 @@ class Storage:
     def __init__(self, url: str, log: Logger) -> None:
         self._url, self._log = url, log
         self._store: Store | None = None
-        self._opened = asyncio.Event()
+        self._opened, self._tried = asyncio.Event(), asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -42,6 +42,13 @@ class Storage:
         store, self._store = self._store, None
         if store is not None:
             await store.close()
+
+    async def tried(self) -> None:
+        """Wait until it was opened, or could not be at first.
+
+        The first try imports a driver and more, which is better over before the first call.
+        """
+        await self._tried.wait()
 
     async def get(self, limit_s: float) -> Store:
         """The open store. Raises StoreError when it is not open within ``limit_s``."""
@@ -65,5 +72,7 @@ class Storage:
             else:
                 self._opened.set()
                 return
+            finally:
+                self._tried.set()
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE_S)
