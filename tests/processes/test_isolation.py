@@ -23,7 +23,7 @@ BYE_S = 2.0
 
 @pytest.mark.parametrize("trouble", ["blocks", "raises", "dies", "leaks"])
 def test_the_other_workers_call_loses_nothing(tmp_path: Path, trouble: str) -> None:
-    limits = {"worker_memory_mb": 150} if trouble == "leaks" else {}
+    limits = {"worker_memory_mb": 200} if trouble == "leaks" else {}
     with serving(tmp_path, limits=limits) as (server, phones):
         server.troubles_expected = trouble != "blocks"
         echo = phones.dial("echo")
@@ -104,7 +104,7 @@ def test_a_worker_that_hangs_is_ended(tmp_path: Path) -> None:
 
 
 def test_a_worker_that_grows_is_replaced_and_then_ended(tmp_path: Path) -> None:
-    with serving(tmp_path, workers=1, limits={"worker_memory_mb": 150}) as (server, phones):
+    with serving(tmp_path, workers=1, limits={"worker_memory_mb": 200}) as (server, phones):
         server.troubles_expected = True
         victim = phones.dial("leaks")
         victim.wait_bye(15.0)
