@@ -21,6 +21,7 @@ from sipbot.call.leg import (
     Direction,
     EndReason,
     Leg,
+    LegAudio,
     LegDtmf,
     LegEnded,
     LegEvent,
@@ -110,6 +111,7 @@ class Call:
         self._added: Mapping[str, str] = {}  # the leg's parameters and what was added
         self._prepared: OrderedDict[tuple[str, str | None], list[SpeechChunk]] = OrderedDict()
         self._scopes: set[Scope] = set()
+        self._stats: dict[str, Stat] = {}
         leg.attach(self._on_leg_event)
 
     # Who is it?
@@ -169,6 +171,11 @@ class Call:
     def waiting_ms(self) -> int:
         """How much audio is queued and not yet played."""
         return self._playout.waiting_ms
+
+    @property
+    def line(self) -> LegAudio:
+        """The line's audio, for agents that count samples. Queue audio with ``play`` only."""
+        return self._leg.audio
 
     @property
     def keys_waiting(self) -> int:
@@ -242,6 +249,15 @@ class Call:
         """Play a finished piece of audio the way ``say`` speaks: to its end, or until a key."""
         self._check_answered()
         return await self._playout.speak(_piece(pcm, rate), interruptible)
+
+    def synthesize(self, text: str, voice: str | None = None) -> AsyncGenerator[SpeechChunk, None]:
+        """The speech of a text, for agents that queue it by themselves. Raises ``SpeechError``."""
+        return self._speech(text, voice)
+
+    def note_speech(self, text: str, said: Said | None = None) -> None:
+        """Tell who listens of a text that is spoken with ``play``: its begin, then its end."""
+        if self._on_speech is not None:
+            self._on_speech(text, said)
 
     def play(self, pcm: Pcm | bytes, rate: int) -> Coroutine[Any, Any, None]:
         """Queue mono 16-bit audio of ``rate`` Hz; returns once the line took it.
@@ -325,6 +341,10 @@ class Call:
             raise TransferRefused(result.detail)
         await self._leg.hangup(EndReason.TRANSFERRED)
 
+    def add_stats(self, stats: Mapping[str, Stat]) -> None:
+        """Keep numbers with the call's record; nothing that was spoken or dialled."""
+        self._stats.update(stats)
+
     def loop_back(self) -> None:
         """Have the line itself give the caller's audio back from now on, for measurements.
 
@@ -389,7 +409,7 @@ class Call:
             failure=failure,
             keys=self._keys,
             dropped_events=self._events.dropped,
-            stats=stats or {},
+            stats={**self._stats, **(stats or {})},
         )
 
     def _on_leg_event(self, event: LegEvent) -> None:

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, TypeAlias
 import numpy as np
 
 from sipbot.agent.listening.batch import VadBatch
-from sipbot.agent.listening.silero import SileroModel, VadModel
+from sipbot.agent.listening.silero import SileroModel, VadModel, VadUnavailable
 from sipbot.call.leg import Pcm
 from sipbot.call.resample import EMPTY
 
@@ -39,6 +39,7 @@ class VadService:
 
     def __init__(self, rate: int = 8_000, model: VadModel | None = None) -> None:
         self.rate = rate
+        self.degraded = ""  # why there is no model, so that levels alone decide
         self._model, self._batch = model, None if model is None else VadBatch(rate, model)
         self._lines: set[VadLine] = set()
         self._due: dict[VadLine, None] = {}  # lines with a whole window, in order
@@ -46,9 +47,13 @@ class VadService:
 
     @property
     def batch(self) -> VadBatch:
-        """What is run. Loads the model when that was not done; raises ``VadUnavailable``."""
+        """What is run. Loads the model when that was not done."""
         if self._batch is None:
-            self._batch = VadBatch(self.rate, self._model or SileroModel(self.rate))
+            try:
+                self._batch = VadBatch(self.rate, self._model or SileroModel(self.rate))
+            except VadUnavailable as error:
+                self.degraded = str(error)
+                self._batch = VadBatch(self.rate, None)
         return self._batch
 
     def open(self, hear: WindowListener) -> VadLine:
