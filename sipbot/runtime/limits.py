@@ -4,8 +4,18 @@ from __future__ import annotations
 
 import resource
 
-from sipbot.media.ports import check_file_descriptors
+from sipbot.media.ports import check_file_descriptors, check_port_range, read_ephemeral_range
+from sipbot.ops.config import Config
 from sipbot.ops.logs import Logger
+
+
+def look_at_limits(config: Config, log: Logger) -> None:
+    """What a server does at its start: more file descriptors, and a look at the RTP ports."""
+    calls, ports = config.limits.max_calls, config.media.ports
+    raise_file_limit(calls, log)
+    ephemeral = read_ephemeral_range()
+    for finding in check_port_range(ports.first, ports.last, ephemeral, max_calls=calls):
+        log.warning("rtp ports", finding=finding)
 
 
 def raise_file_limit(max_calls: int, log: Logger) -> None:
