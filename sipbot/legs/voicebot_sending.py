@@ -97,14 +97,20 @@ class VoicebotSender:
         self._loop = asyncio.get_running_loop()
 
     def poke(self) -> None:
-        """Something may be new: it is seen to in a moment, with all that comes until then."""
-        if not self._poked and not self._stopped:
+        """Something may be new: a message is sent at once, more in a moment with all that comes
+        until then."""
+        if 0 < self._audio.queued <= self._full and not self._audio.clear_wanted:
+            self._look()
+        elif not self._poked and not self._stopped:
             self._poked = True
-            self._loop.call_soon(self._look)
+            self._loop.call_soon(self._on_poke)
+
+    def _on_poke(self) -> None:
+        self._poked = False
+        self._look()
 
     def _look(self) -> None:
         """Send what is due, and come back for what is not."""
-        self._poked = False
         if self._stopped:
             return
         now = self._loop.time()
