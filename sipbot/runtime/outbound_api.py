@@ -1,14 +1,13 @@
-"""Calls that Exotel makes for us by its API: started here, looked after until they come in."""
+"""Calls that a trunk makes for us: the port, and what its failures mean.
+
+Nothing here imports the client: most processes never need it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from sipbot.exotel.rest.account import REGION_NAMES, Account
-from sipbot.exotel.rest.calls import CallOptions
-from sipbot.exotel.rest.client import ExotelClient
 from sipbot.exotel.rest.errors import (
     AuthenticationFailed,
     ExotelError,
@@ -19,12 +18,11 @@ from sipbot.exotel.rest.errors import (
     ServerFault,
     UnreadableAnswer,
 )
-from sipbot.exotel.rest.values import CallRecord
-from sipbot.ops.config import Config
-from sipbot.ops.config_outbound import OutboundApiConfig, OutboundConfig
 from sipbot.outbound.job import Job
-from sipbot.outbound.numbers import dialled
 from sipbot.outbound.outcome import Outcome
+
+if TYPE_CHECKING:
+    from sipbot.exotel.rest.values import CallRecord
 
 JOB_PATH: Final = "job"  # in the path of a stream's URL, before the id of the job
 
@@ -46,43 +44,6 @@ class MakesCalls(Protocol):
         ...
 
     async def close(self) -> None: ...
-
-
-class ExotelCaller:
-    """Implements ``MakesCalls`` for one trunk of an account."""
-
-    def __init__(
-        self, client: ExotelClient, outbound: OutboundConfig, api: OutboundApiConfig
-    ) -> None:
-        self._client, self._outbound, self._api = client, outbound, api
-
-    @property
-    def match_s(self) -> float:
-        return self._api.match_s
-
-    async def start(self, job: Job) -> str:
-        api, form = self._api, self._outbound.number_format
-        number = dialled(job.number, form)
-        caller_id = dialled(job.caller_id or self._outbound.caller_id, form)
-        options = CallOptions(
-            ring_s=round(job.ring_s),
-            time_limit_s=api.time_limit_s,
-            record=api.record,
-            custom_field=job.id,
-        )
-        calls = self._client.calls
-        if api.app_id is not None:
-            call = await calls.flow(number, caller_id, api.app_id, options)
-        else:
-            url = stream_url(api.stream_url or "", job)
-            call = await calls.voice_ai(number, caller_id, url, options=options)
-        return call.sid
-
-    async def look(self, call_sid: str) -> CallRecord:
-        return await self._client.calls.get(call_sid)
-
-    async def close(self) -> None:
-        await self._client.close()
 
 
 def stream_url(base: str, job: Job) -> str:
@@ -111,23 +72,3 @@ def failed(error: ExotelError) -> Outcome:
             return Outcome.FAILED
         case _:
             return Outcome.REFUSED
-
-
-def exotel_callers(config: Config) -> Mapping[str, MakesCalls]:
-    """The callers of the trunks that have an API, by trunk. Close them at the end."""
-    return {
-        name: _caller(trunk.outbound, trunk.outbound.api)
-        for name, trunk in config.trunks.items()
-        if trunk.outbound is not None and trunk.outbound.api is not None
-    }
-
-
-def _caller(outbound: OutboundConfig, api: OutboundApiConfig) -> ExotelCaller:
-    account = Account(
-        api.account_sid,
-        api.api_key.get_secret_value(),
-        api.api_token.get_secret_value(),
-        REGION_NAMES[api.region],
-        api.base_url,
-    )
-    return ExotelCaller(ExotelClient(account), outbound, api)

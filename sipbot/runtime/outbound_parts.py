@@ -7,7 +7,7 @@ import contextlib
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Final
 
 from sipbot.clock import Clock
@@ -16,7 +16,7 @@ from sipbot.ops.logs import get_logger
 from sipbot.runtime.dialling import Dials
 from sipbot.runtime.host import LocalHost
 from sipbot.runtime.outbound import Outbound, OutboundParts
-from sipbot.runtime.outbound_api import exotel_callers
+from sipbot.runtime.outbound_api import MakesCalls
 from sipbot.runtime.outbound_arrivals import Arrivals
 from sipbot.runtime.outbound_limits import outbound_limits
 
@@ -26,6 +26,15 @@ if TYPE_CHECKING:
 
 LAST_S: Final = 2.0  # seconds at the end for what came of the last calls to be written down
 _MAX_HOST: Final = 24  # characters of the machine's name in the owner's
+
+
+def _callers(config: Config) -> Mapping[str, MakesCalls]:
+    """By trunk; empty where no trunk has an API, and then its client is not even imported."""
+    if not any(one.outbound and one.outbound.api for one in config.trunks.values()):
+        return {}
+    from sipbot.runtime.outbound_exotel import exotel_callers
+
+    return exotel_callers(config)
 
 
 def owner_name() -> str:
@@ -41,7 +50,7 @@ async def dialling_out(
 
     ``host`` gets the calls that Exotel makes for us.
     """
-    log, callers, storage = get_logger("outbound"), exotel_callers(config), books.storage
+    log, callers, storage = get_logger("outbound"), _callers(config), books.storage
     outbound = Outbound(
         OutboundParts(
             storage=storage,

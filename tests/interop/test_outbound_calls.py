@@ -159,31 +159,46 @@ def test_from_one_server_to_another(tmp_path: Path, workers: int) -> None:
             assert bot.until(slow, "done")["outcome"] == "no-answer"
 
 
-def test_a_campaign_by_the_command_line_while_the_server_runs(tmp_path: Path) -> None:
+def test_a_campaign_outlives_its_server(tmp_path: Path) -> None:
+    """Started from the command line; the server is ended in the middle, another one goes on."""
     from typer.testing import CliRunner
 
     from sipbot.cli.main import app
 
     (tmp_path / "callee").mkdir()
     numbers = tmp_path / "numbers.csv"
-    numbers.write_text("number,name\necho,a\n+919812345610,b\nnobody,c\n")
+    people = [f"+9198123456{at}" for at in range(10, 30)]
+    numbers.write_text("number,name\n" + "".join(f"{one},n\n" for one in people) + "nobody,c\n")
+
+    def campaign(bot: Dialling, *words: str) -> str:
+        result = CliRunner().invoke(app, ["campaign", *words, "-c", str(bot.path)])
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    def until(bot: Dialling, text: str) -> None:
+        deadline = time.monotonic() + WAIT_S
+        while text not in (told := campaign(bot, "status", "c")):
+            assert time.monotonic() < deadline, told
+            pass_time(0.1)
+
     with BotProcess(BotConfig.free(rtp_pairs=20), tmp_path / "callee") as callee:
         outbound = {"uri": callee.config.uri("x", "tcp")}
-        with dialling(tmp_path / "bot", outbound, workers=2) as bot:
-
-            def campaign(*words: str) -> str:
-                result = CliRunner().invoke(app, ["campaign", *words, "-c", str(bot.path)])
-                assert result.exit_code == 0, result.output
-                return result.output
-
-            campaign("load", "c", str(numbers), "--agent", "brief", "--trunk", "t")
-            campaign("start", "c")
-            deadline = time.monotonic() + WAIT_S
-            while "finished" not in campaign("status", "c"):
-                assert time.monotonic() < deadline, campaign("status", "c")
-                pass_time(0.2)
-            rows = campaign("results", "c").splitlines()
-    assert [row.split(",")[3] for row in rows[1:]] == ["answered", "answered", "invalid"]
+        with dialling(tmp_path / "bot", outbound, workers=1) as first:
+            options = ("--agent", "brief", "--trunk", "t")
+            campaign(first, "load", "c", str(numbers), *options, "--max-calls", "1")
+            campaign(first, "start", "c")
+            until(first, "answered")
+        assert "waiting" in campaign(first, "status", "c")
+        with dialling(tmp_path / "bot", outbound) as second:
+            campaign(second, "load", "c", str(numbers), *options)  # without a bound of its own
+            until(second, "finished")
+            rows = campaign(second, "results", "c").splitlines()
+        called = sorted(
+            event["callee"] for event in callee.events() if event.get("event") == "call received"
+        )
+    outcomes = [row.split(",")[3] for row in rows[1:]]
+    assert outcomes == [*["answered"] * len(people), "invalid"]
+    assert len(called) == len(people)  # nobody twice
 
 
 # --- calls that Exotel makes for us

@@ -27,8 +27,9 @@ from sipbot.outbound.plan import Plan
 from sipbot.runtime import outbound as queue
 from sipbot.runtime.dialling import DialEnd, Dialling, DialOrder, DialResult
 from sipbot.runtime.outbound import Outbound, OutboundParts
-from sipbot.runtime.outbound_api import ExotelCaller, MakesCalls, job_of_path, stream_url
+from sipbot.runtime.outbound_api import MakesCalls, job_of_path, stream_url
 from sipbot.runtime.outbound_arrivals import Arrivals
+from sipbot.runtime.outbound_exotel import ExotelCaller
 from sipbot.store.campaigns import Campaigns
 from sipbot.store.engine import Store
 from sipbot.store.jobs import Jobs
