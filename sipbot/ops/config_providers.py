@@ -209,7 +209,7 @@ class ElevenLabsTtsConfig(ProviderSection):
     settings: Options = Field(default_factory=dict)
     """ElevenLabs' `voice_settings`: `stability`, `similarity_boost`, `speed` …"""
     base_url: ServiceUrl = ELEVENLABS
-    """Where the interface is; `https://api.in.residency.elevenlabs.io/v1` keeps data in India."""
+    """Where the interface is."""
 
 
 class CartesiaTtsConfig(ProviderSection):

@@ -8,6 +8,8 @@ from typing import Any, Final
 
 from sipbot.ops.config import Config
 
+ONCE: Final = frozenset({"PatienceConfig"})  # the same under many keys; described at the first
+
 _INTRODUCTION: Final = """\
 # Configuration reference
 
@@ -30,11 +32,14 @@ def reference() -> str:
     """The whole of ``docs/configuration.md``."""
     schema = Config.model_json_schema()
     models: dict[str, Any] = schema["$defs"]
-    parts = [_INTRODUCTION, *_section("The file", "", schema, models)]
+    parts = [_INTRODUCTION, *_section("The file", "", schema, models, set())]
     return "\n".join(parts).rstrip("\n") + "\n"
 
 
-def _section(title: str, path: str, schema: Any, models: dict[str, Any]) -> Iterator[str]:
+def _section(
+    title: str, path: str, schema: Any, models: dict[str, Any], shown: set[str]
+) -> Iterator[str]:
+    """A section and those below it. ``shown`` are titles of what needs no second description."""
     heading = f"## `{title}`" if path else f"## {title}"
     yield f"{heading}\n\n{inspect.cleandoc(schema.get('description', ''))}\n"
     yield "| key | type | default | meaning |\n|---|---|---|---|"
@@ -47,7 +52,11 @@ def _section(title: str, path: str, schema: Any, models: dict[str, Any]) -> Iter
         below.extend(_below(f"{path}.{key}" if path else key, entry, models))
     yield ""
     for name, child_path, child in below:
-        yield from _section(name, child_path, child, models)
+        if child["title"] in shown:
+            continue
+        if child["title"] in ONCE:
+            shown.add(child["title"])
+        yield from _section(name, child_path, child, models, shown)
 
 
 def _below(path: str, entry: Any, models: dict[str, Any]) -> Iterator[tuple[str, str, Any]]:
@@ -55,8 +64,14 @@ def _below(path: str, entry: Any, models: dict[str, Any]) -> Iterator[tuple[str,
     section = next((one for one in (entry, *entry.get("anyOf", ())) if "$ref" in one), None)
     if section is not None:
         yield path, path, _model(section, models)
-    elif "$ref" in entry.get("items", {}):
-        yield f"{path}[]", f"{path}[]", _model(entry["items"], models)
+    for items in (one.get("items", {}) for one in (entry, *entry.get("anyOf", ()))):
+        if "$ref" in items:
+            yield f"{path}[]", f"{path}[]", _model(items, models)
+        key = items.get("discriminator", {}).get("propertyName", "")
+        for choice in items.get("oneOf", ()):
+            model = _model(choice, models)
+            kind = model["properties"][key]["const"]
+            yield f"{path}[] ({key}: {kind})", f"{path}[]", model
     for value in _values(entry):
         if "$ref" in value:
             yield f"{path}.NAME", f"{path}.NAME", _model(value, models)
@@ -109,7 +124,8 @@ def _type(entry: Any, models: dict[str, Any]) -> str:
         return f"`{entry['const']}`"
     if entry.get("type") == "array":
         item = entry.get("items", {})
-        return "list of sections" if "$ref" in item else f"list of {_type(item, models)}"
+        sections = "$ref" in item or "oneOf" in item
+        return "list of sections" if sections else f"list of {_type(item, models)}"
     if entry.get("type") == "object":
         return "sections by name" if _values(entry) and _nested(entry) else "mapping"
     if entry.get("format") == "path":
