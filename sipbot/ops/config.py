@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from sipbot.ops.config_agents import VoiceAgentConfig
 from sipbot.ops.config_exotel import (
     ExotelConfig,
     StoreConfig,
@@ -277,7 +278,7 @@ class PythonAgentConfig(Section):
 
 
 AgentConfig = Annotated[
-    EchoAgentConfig | LoopbackAgentConfig | FlowAgentConfig | PythonAgentConfig,
+    EchoAgentConfig | LoopbackAgentConfig | FlowAgentConfig | PythonAgentConfig | VoiceAgentConfig,
     Field(discriminator="type"),
 ]
 

@@ -10,6 +10,7 @@ from sipbot.agent.echo import EchoAgent
 from sipbot.agent.flow import load_flow_agent
 from sipbot.agent.loopback import LoopbackAgent
 from sipbot.agent.port import Agent
+from sipbot.agent.providers.counts import Counts, Tally
 from sipbot.agent.python_agent import load_agent
 from sipbot.ops.config import (
     AgentConfig,
@@ -18,9 +19,13 @@ from sipbot.ops.config import (
     LoopbackAgentConfig,
     PythonAgentConfig,
 )
+from sipbot.ops.config_agents import VoiceAgentConfig
+from sipbot.runtime.voice_agents import VoiceAgents
 
 
-def make_agents(configured: Mapping[str, AgentConfig], base: Path | None) -> dict[str, Agent]:
+def make_agents(
+    configured: Mapping[str, AgentConfig], base: Path | None, counts: Counts | None = None
+) -> dict[str, Agent]:
     """One agent object for each name; it serves all calls.
 
     ``base`` is the directory of the configuration file: modules beside it can be imported. Raises
@@ -28,10 +33,11 @@ def make_agents(configured: Mapping[str, AgentConfig], base: Path | None) -> dic
     """
     if base is not None and str(base) not in sys.path:
         sys.path.insert(0, str(base))
-    return {name: _make(config) for name, config in configured.items()}
+    voices = VoiceAgents(counts or Tally())
+    return {name: _make(config, voices) for name, config in configured.items()}
 
 
-def _make(config: AgentConfig) -> Agent:
+def _make(config: AgentConfig, voices: VoiceAgents) -> Agent:
     match config:
         case EchoAgentConfig():
             return EchoAgent()
@@ -41,3 +47,5 @@ def _make(config: AgentConfig) -> Agent:
             return load_flow_agent(config.file)
         case PythonAgentConfig():
             return load_agent(config.entry, config.settings)
+        case VoiceAgentConfig():
+            return voices.make(config)

@@ -76,7 +76,7 @@ def host_parts(config: Config, base: Path | None, clock: Clock, counters: Counte
     speech = config.speech
     voice = EspeakVoice(speech.voice, speech.words_per_minute, speech.volume, speech.pitch)
     return HostParts(
-        agents=make_agents(config.agents, base),
+        agents=make_agents(config.agents, base, counters),
         runner=AgentRunner(_runner_settings(config)),
         synthesizer=EspeakSynthesizer(voice),
         clock=clock,

@@ -10,7 +10,7 @@ from typing import Final, Protocol, runtime_checkable
 from sipbot.agent.listening.endpointing import Endpointer
 from sipbot.agent.listening.holds import HoldRule
 from sipbot.agent.listening.vad import VadService
-from sipbot.agent.ports import LanguageModel, ListenFor, SpeechToText, Usage
+from sipbot.agent.ports import LanguageModel, ListenFor, SpeechToText, Tool, Usage
 from sipbot.agent.tools.toolbox import RunnableTool, Toolbox
 from sipbot.agent.voice.answer import AnswerParts
 from sipbot.agent.voice.conversation import Conversation
@@ -50,18 +50,24 @@ class VoiceAgent:
         holds: HoldRule | None = None,
     ) -> None:
         self.settings = settings or VoiceSettings()
-        self._stt, self._llm, self._tts, self._holds = stt, llm, tts, holds
+        self.vad = vad or VadService(self.settings.listen_rate)
+        self.holds: HoldRule = holds or self.settings.holds
+        self._stt, self._llm, self._tts = stt, llm, tts
         self._tools = Toolbox(tools)
-        self._vad = vad or VadService(self.settings.listen_rate)
-        if self._vad.rate != self.settings.listen_rate:
+        if self.vad.rate != self.settings.listen_rate:
             raise ValueError("voice activity and the recogniser listen at the same rate")
         self._voice = Voice(tts, self.settings.voice, self.settings.tts_timeout_s)
         self._lines: dict[str, tuple[RecogniserLine, asyncio.Task[None]]] = {}
 
+    @property
+    def tools(self) -> tuple[Tool, ...]:
+        """What the model may call."""
+        return self._tools.described
+
     async def prepare(self, call: Call) -> None:
         """While it rings: connect, and make the fixed phrases."""
         line = self._line(call)
-        _ = self._vad.batch  # loads the model
+        _ = self.vad.batch  # loads the model
         ready = asyncio.timeout(READY_S)
         try:
             async with ready, asyncio.TaskGroup() as tasks:
@@ -74,15 +80,15 @@ class VoiceAgent:
     async def run(self, call: Call) -> None:
         """Lead one conversation."""
         line, settings = self._line(call), self.settings
-        if self._vad.degraded:
-            call.log.warning("no voice activity model", reason=self._vad.degraded)
+        if self.vad.degraded:
+            call.log.warning("no voice activity model", reason=self.vad.degraded)
         used: Counter[tuple[str, str]] = Counter()
 
         def note(usage: Usage) -> None:
             used[usage.provider, usage.unit] += round(usage.amount)
 
         parts = AnswerParts(call, self._llm, self._voice, self._tools, settings, note)
-        endpointer = Endpointer(settings.thresholds, self._holds or settings.holds)
+        endpointer = Endpointer(settings.thresholds, self.holds)
         conversation: Conversation | None = None
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -90,7 +96,7 @@ class VoiceAgent:
                 line.listener = conversation.inbox.put
                 if line.lost:
                     conversation.inbox.put(RecogniserLost())
-                ear = Ear(self._vad, line, endpointer, conversation.inbox.put)
+                ear = Ear(self.vad, line, endpointer, conversation.inbox.put)
                 others = [
                     tasks.create_task(ear.run(call.audio(settings.listen_rate)), name="ear"),
                     tasks.create_task(_hear_events(call, conversation), name="events"),

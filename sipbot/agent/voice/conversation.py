@@ -93,7 +93,7 @@ class Conversation:
 
     def close(self) -> None:
         self._take(Input.CLOSE)
-        self._alarms.drop("look")
+        self._alarms.unset("look")
 
     def reopen(self) -> None:
         self._turn = Turn.SPEAKING
@@ -115,7 +115,7 @@ class Conversation:
                 self._speech_at = at
                 await self._speech(at)
             case SpeechResumed(at=at):
-                self._alarms.drop("hold", "final", "cough")
+                self._alarms.unset("hold", "final", "cough")
                 self._turn_over = None
                 await self._speech(at)
             case SpeechPaused():
@@ -132,7 +132,7 @@ class Conversation:
             case Ended():
                 self._over = True
             case Held():
-                self._alarms.drop("follow-up", "look")
+                self._alarms.unset("follow-up", "look")
             case Resumed():
                 self._await_caller()
                 self._watch_silence()
@@ -164,7 +164,7 @@ class Conversation:
 
     async def _speech(self, at: float) -> None:
         settings = self._settings
-        self._alarms.drop("follow-up")
+        self._alarms.unset("follow-up")
         self._alarms.set("endless", self._now() + settings.max_speech_s)
         if self._turn is Turn.SPEAKING:
             match settings.barge_in:
@@ -181,7 +181,7 @@ class Conversation:
 
     async def _hush(self) -> None:
         if self._answer is not None:
-            self._alarms.drop("look", "barge-in")
+            self._alarms.unset("look", "barge-in")
             audible = self._answer.utterance.audible_at is not None
             await self._answer.utterance.hush()
             if audible:
@@ -189,7 +189,7 @@ class Conversation:
 
     def _pause(self, event: SpeechPaused) -> None:
         now = self._now()
-        self._alarms.drop("barge-in", "endless")
+        self._alarms.unset("barge-in", "endless")
         self._recogniser.finish_utterance()
         self._final_due = True
         self._times = TurnTimes(event.at, vad_end=now)
@@ -217,7 +217,7 @@ class Conversation:
             self._partial = transcript.text
         text = self._text
         if not self._is_nothing(text):
-            self._alarms.drop("cough")
+            self._alarms.unset("cough")
         self._endpointer.text(text)
         if self._turn_over is None:
             self._set_hold()
@@ -257,7 +257,7 @@ class Conversation:
         missing = given_up and self._final_due
         self._ignore_final = missing and bool(text)
         self._finals, self._partial, self._times, self._turn_over = [], "", None, None
-        self._alarms.drop("hold", "final", "cough", "barge-in", "endless")
+        self._alarms.unset("hold", "final", "cough", "barge-in", "endless")
         self._endpointer.reset()
         if self._turn is Turn.INTERRUPTED and self._is_nothing(text):
             await self._resume()
@@ -295,7 +295,7 @@ class Conversation:
     async def _key(self, digit: str) -> None:
         if self._turn is Turn.CLOSING:
             return
-        self._alarms.drop("follow-up")
+        self._alarms.unset("follow-up")
         self._speech_at = self._now()
         await self._take_speech()
         self._keys += digit
@@ -306,7 +306,7 @@ class Conversation:
 
     async def _keys_done(self) -> None:
         keys, self._keys = self._keys.rstrip("#") or self._keys, ""
-        self._alarms.drop("keys")
+        self._alarms.unset("keys")
         now = self._now()
         await self._reply(f"(pressed on the keypad: {' '.join(keys)})", TurnTimes(now, taken=now))
 
@@ -332,7 +332,7 @@ class Conversation:
         self._start(Answer(self._parts, text=text, plainly=plainly))
 
     def _start(self, answer: Answer, owed_since: float | None = None) -> None:
-        self._alarms.drop("follow-up")
+        self._alarms.unset("follow-up")
         self._answer = answer
         self._task = self._tasks.create_task(self._lead(answer), name="answer")
         self._audible_at = self._now() if owed_since is None else owed_since
@@ -361,7 +361,16 @@ class Conversation:
         if answer.times is not None:
             answer.times.played = answer.utterance.audible_at
             self.waterfall.add(answer.times)
-            self.call.log.info("turn", **answer.times.after_ms())
+            ms = answer.times.after_ms()
+            self.call.log.info(
+                "turn",
+                vad_end_ms=ms.get("vad_end_ms"),
+                stt_final_ms=ms.get("stt_final_ms"),
+                taken_ms=ms.get("taken_ms"),
+                llm_first_ms=ms.get("llm_first_ms"),
+                tts_first_ms=ms.get("tts_first_ms"),
+                played_ms=ms.get("played_ms"),
+            )
 
     async def _answered(self, answer: Answer) -> None:
         self._answer = self._task = None

@@ -48,7 +48,7 @@ class Alarms:
         """Replaces an earlier one of this name."""
         self._at[name] = at
 
-    def drop(self, *names: str) -> None:
+    def unset(self, *names: str) -> None:
         for name in names:
             self._at.pop(name, None)
 
