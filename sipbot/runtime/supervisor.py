@@ -23,7 +23,7 @@ from sipbot.ops.load import load
 from sipbot.ops.logs import Logger, get_logger
 from sipbot.runtime.backoff import Backoff
 from sipbot.runtime.fleet import Fleet
-from sipbot.runtime.limits import raise_file_limit
+from sipbot.runtime.limits import look_at_limits
 from sipbot.runtime.rules import needs_restart
 from sipbot.runtime.tls_files import tls_contexts
 from sipbot.runtime.web import FleetView, Front, http_socket, http_urls
@@ -59,7 +59,7 @@ class Supervisor:
 
     async def run(self) -> int:
         """Take calls until told to stop; returns the exit code. Raises SipbotError at the start."""
-        raise_file_limit(self._config.limits.max_calls, self._log)
+        look_at_limits(self._config, self._log)
         self._listen_to_signals()
         try:
             for wanted in self._config.sip.listen:
