@@ -19,6 +19,7 @@ from sipbot.ops.config_exotel import (
 )
 from sipbot.ops.config_http import HttpConfig, StreamConfig
 from sipbot.ops.config_outbound import OutboundConfig, check_reachable
+from sipbot.ops.config_realtime import RealtimeAgentConfig
 from sipbot.ops.section import Name, NotEmpty, Seconds, Section, matching, not_empty
 from sipbot.ops.values import FilePath, ListenUrl, Network, Ports
 
@@ -278,7 +279,12 @@ class PythonAgentConfig(Section):
 
 
 AgentConfig = Annotated[
-    EchoAgentConfig | LoopbackAgentConfig | FlowAgentConfig | PythonAgentConfig | VoiceAgentConfig,
+    EchoAgentConfig
+    | LoopbackAgentConfig
+    | FlowAgentConfig
+    | PythonAgentConfig
+    | VoiceAgentConfig
+    | RealtimeAgentConfig,
     Field(discriminator="type"),
 ]
 

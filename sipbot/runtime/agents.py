@@ -20,6 +20,8 @@ from sipbot.ops.config import (
     PythonAgentConfig,
 )
 from sipbot.ops.config_agents import VoiceAgentConfig
+from sipbot.ops.config_realtime import RealtimeAgentConfig
+from sipbot.runtime.realtime_agents import make_realtime_agent
 from sipbot.runtime.voice_agents import VoiceAgents
 
 
@@ -33,11 +35,12 @@ def make_agents(
     """
     if base is not None and str(base) not in sys.path:
         sys.path.insert(0, str(base))
-    voices = VoiceAgents(counts or Tally())
-    return {name: _make(config, voices) for name, config in configured.items()}
+    counts = counts or Tally()
+    voices = VoiceAgents(counts)
+    return {name: _make(config, voices, counts) for name, config in configured.items()}
 
 
-def _make(config: AgentConfig, voices: VoiceAgents) -> Agent:
+def _make(config: AgentConfig, voices: VoiceAgents, counts: Counts) -> Agent:
     match config:
         case EchoAgentConfig():
             return EchoAgent()
@@ -49,3 +52,5 @@ def _make(config: AgentConfig, voices: VoiceAgents) -> Agent:
             return load_agent(config.entry, config.settings)
         case VoiceAgentConfig():
             return voices.make(config)
+        case RealtimeAgentConfig():
+            return make_realtime_agent(config, counts)

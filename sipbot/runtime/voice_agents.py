@@ -33,7 +33,7 @@ class VoiceAgents:
             llm=make_llm(config.llm, counts),
             tts=None if config.tts is None else make_tts(config.tts, counts),
             settings=_settings(config),
-            tools=_tools(config.tools),
+            tools=make_tools(config.tools),
             vad=self._vad.setdefault(rate, VadService(rate)),
             holds=_detector(config.end_of_speech),
         )
@@ -66,7 +66,8 @@ def _settings(config: VoiceAgentConfig) -> VoiceSettings:
     )
 
 
-def _tools(config: ToolsConfig) -> list[RunnableTool]:
+def make_tools(config: ToolsConfig) -> list[RunnableTool]:
+    """What a model may do. Raises AgentLoadError for a function that cannot be loaded."""
     tools = []
     if config.transfer:
         tools.append(transfer_tool(config.transfer))
