@@ -50,7 +50,11 @@ Options: TypeAlias = dict[str, Any]
 
 
 class PatienceConfig(Section):
-    """How long a provider may take, and how often it is asked."""
+    """How long a provider may take, and how often it is asked.
+
+    In a list, all but the last have `connect_s: 1`, `first_s: 2` and `attempts: 1` for what is left
+    out: there is somebody else to ask.
+    """
 
     connect_s: float = Field(default=2.0, gt=0, le=60)
     """Longest time to connect, in seconds."""

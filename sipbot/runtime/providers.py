@@ -1,13 +1,14 @@
 """Makes the speech and language services that the configuration names.
 
-A key with one provider makes that provider, one with several makes a chain of them. What they use
-and how they fail is counted in ``counts``.
+A key with one provider makes that provider, one with several makes a chain of them. In a chain all
+but the last are asked once and in a hurry, unless their ``patience`` says otherwise: there is
+somebody else to ask. What they use and how they fail is counted in ``counts``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from pydantic import SecretStr
 
@@ -45,6 +46,7 @@ from sipbot.ops.config_providers import (
     OpenAiTtsConfig,
     PatienceConfig,
     PiperTtsConfig,
+    ProviderSection,
     RealtimeProvider,
     SarvamSttConfig,
     SarvamTtsConfig,
@@ -52,36 +54,59 @@ from sipbot.ops.config_providers import (
     TtsProvider,
     WhisperSttConfig,
 )
+from sipbot.ops.section import Section
 
-C = TypeVar("C", LlmProvider, SttProvider, TtsProvider, RealtimeProvider)
+HURRY: Final = PatienceConfig(connect_s=1.0, first_s=2.0, attempts=1)
+
+C = TypeVar("C", bound=Section)
 P = TypeVar("P")
 
 
 def make_llm(chain: Sequence[LlmProvider], counts: Counts) -> LanguageModel:
     """A language model, or a chain of them."""
-    members = _members(chain, lambda config: _llm(config, counts))
+    members = _members(chain, _names(chain), lambda config: _llm(config, counts))
     return members[0][1] if len(members) == 1 else FallbackLanguageModel(members, counts)
 
 
 def make_stt(chain: Sequence[SttProvider], counts: Counts) -> SpeechToText:
     """A recogniser. A single one is a chain too, so that a lost connection is opened anew."""
-    return FallbackSpeechToText(_members(chain, lambda config: _stt(config, counts)), counts)
+    return FallbackSpeechToText(
+        _members(chain, _names(chain), lambda config: _stt(config, counts)), counts
+    )
 
 
 def make_tts(chain: Sequence[TtsProvider], counts: Counts) -> Synthesizer:
     """A voice, or a chain of them."""
-    members = _members(chain, lambda config: _tts(config, counts))
+    members = _members(chain, _names(chain), lambda config: _tts(config, counts))
     return members[0][1] if len(members) == 1 else FallbackSynthesizer(members, counts)
 
 
 def make_realtime(chain: Sequence[RealtimeProvider], counts: Counts) -> RealtimeModel:
     """A speech-to-speech model, or a chain of them."""
-    members = _members(chain, lambda config: _realtime(config, counts))
+    members = _members(chain, _names(chain), lambda config: _realtime(config, counts))
     return members[0][1] if len(members) == 1 else FallbackRealtimeModel(members, counts)
 
 
-def _members(chain: Sequence[C], make: Callable[[C], P]) -> list[tuple[str, P]]:
-    return [(config.provider, make(config)) for config in chain]
+def _names(
+    chain: Sequence[LlmProvider | SttProvider | TtsProvider | RealtimeProvider],
+) -> list[str]:
+    return [config.provider for config in chain]
+
+
+def _members(
+    chain: Sequence[C], names: Sequence[str], make: Callable[[C], P]
+) -> list[tuple[str, P]]:
+    hurried = [_hurried(config) for config in chain[:-1]]
+    return list(zip(names, map(make, (*hurried, *chain[-1:])), strict=True))
+
+
+def _hurried(config: C) -> C:
+    """The same provider with ``HURRY`` for what its section leaves out."""
+    if not isinstance(config, ProviderSection):
+        return config
+    said = config.patience.model_dump(exclude_unset=True)
+    patience = HURRY.model_copy(update=said)
+    return config.model_copy(update={"patience": patience})
 
 
 def _llm(config: OpenAiLlmConfig, counts: Counts) -> LanguageModel:

@@ -13,11 +13,12 @@ from sipbot.agent.providers.espeak import EspeakSynthesizer
 from sipbot.agent.providers.fallback import FallbackSynthesizer
 from sipbot.agent.providers.fallback_listening import FallbackSpeechToText
 from sipbot.agent.providers.openai_chat import OpenAiChat
+from sipbot.agent.providers.patience import Patience
 from sipbot.agent.providers.speaking import HttpSynthesizer
 from sipbot.ops.config_providers import LlmChain, RealtimeChain, SttChain, TtsChain
 from sipbot.ops.counters import Counters
 from sipbot.runtime.providers import make_llm, make_realtime, make_stt, make_tts
-from tests.agent.providers.servers.http import refusing, serving
+from tests.agent.providers.servers.http import hanging, refusing, serving
 from tests.agent.providers.servers.openai import hello
 
 LLM: TypeAdapter[Any] = TypeAdapter(LlmChain)
@@ -95,3 +96,34 @@ async def test_a_single_model_is_no_chain() -> None:
     model = make_llm(LLM.validate_python(section), Tally())
     assert isinstance(model, OpenAiChat)
     await model.close()
+
+
+async def test_in_a_chain_one_that_hangs_is_asked_once_and_in_a_hurry() -> None:
+    counters = Counters()
+    async with serving(hanging) as first, serving(hello()) as second:
+        sections: list[dict[str, Any]] = [
+            {"provider": "openai", "model": "a", "base_url": first.url},
+            {"provider": "openai", "model": "b", "base_url": second.url},
+        ]
+        sections[0]["patience"] = {"first_s": 0.2}
+        model = make_llm(LLM.validate_python(sections), counters)
+        assert TextDelta("morning.") in [one async for one in model.reply([Message("user", "x")])]
+        assert len(first.requests) == 1
+        assert isinstance(model, Service)
+        await model.close()
+
+
+@pytest.mark.parametrize(
+    ("said", "patience"),
+    [
+        ({}, Patience(1.0, 2.0, 3.0, attempts=1)),
+        ({"attempts": 3, "first_s": 9}, Patience(1.0, 9.0, 3.0, attempts=3)),
+    ],
+)
+async def test_what_is_said_of_patience_counts(said: dict[str, float], patience: Patience) -> None:
+    section = {"provider": "cartesia", "voice": "v", "patience": said, **KEYED}
+    chain = make_tts(TTS.validate_python([section, {**section, "patience": {}}]), Tally())
+    assert isinstance(chain, FallbackSynthesizer)
+    found = [one.patience for one in chain.members if isinstance(one, HttpSynthesizer)]
+    assert found == [patience, Patience()]
+    await chain.close()

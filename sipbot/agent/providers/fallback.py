@@ -137,6 +137,11 @@ class FallbackSynthesizer:
         self._chain = Chain("tts", members, counts, clock or SystemClock())
         self._limits = limits
 
+    @property
+    def members(self) -> tuple[Synthesizer, ...]:
+        """In the order of preference."""
+        return tuple(one.provider for one in self._chain.circuits)
+
     async def warm(self) -> None:
         await warm_all(one.provider for one in self._chain.circuits)
 

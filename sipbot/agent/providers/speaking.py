@@ -8,7 +8,7 @@ from typing import Final
 
 from sipbot.agent.providers.counts import Counts, used
 from sipbot.agent.providers.http import Ask, HttpService
-from sipbot.agent.providers.patience import repeated
+from sipbot.agent.providers.patience import Patience, repeated
 from sipbot.agent.providers.pcm import NotPcmError, PcmReader
 from sipbot.call.speech import SpeechChunk
 from sipbot.errors import ProviderError, SpeechServiceError
@@ -27,6 +27,11 @@ class HttpSynthesizer(ABC):
     @abstractmethod
     def ask(self, text: str, voice: str | None) -> Ask:
         """The request for one text."""
+
+    @property
+    def patience(self) -> Patience:
+        """How long the service may take."""
+        return self._service.patience
 
     async def warm(self) -> None:
         await self._service.warm()
