@@ -18,7 +18,7 @@ from sipbot.call.leg import Pcm
 
 GATE_DB: Final = 2.5  # above the noise floor a window may be speech
 QUIETEST_DBFS: Final = -58.0  # below this level nothing is speech
-AFTER_SPEECH: Final = 10  # windows after the last loud one that are judged whatever their level
+AFTER_SPEECH: Final = 6  # windows after the last loud one that are judged whatever their level
 FORGET_AFTER: Final = 30  # windows of silence after which the model starts anew, about a second
 SURE: Final = 0.3  # probability from which a window keeps the gate open
 GROWTH: Final = 64  # slots that are added at once
