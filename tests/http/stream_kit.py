@@ -142,7 +142,11 @@ class Exotel(WSListener):
     ) -> Self:
         """Connect; raises WSHandshakeError with the answer when that is refused."""
         _, listener = await ws_connect(
-            cls, url, extra_headers=dict(headers or {}), ssl_context=context
+            cls,
+            url,
+            extra_headers=dict(headers or {}),
+            ssl_context=context,
+            websocket_handshake_timeout=WAIT_S,
         )
         assert isinstance(listener, cls)
         return listener

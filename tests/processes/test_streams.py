@@ -68,6 +68,11 @@ async def until(condition: Callable[[], bool], what: str, seconds: float = 15.0)
         pytest.fail(f"not within {seconds} s: {what}")
 
 
+async def logged(server: Server, event: str, count: int) -> None:
+    """Wait until the log has so many lines of this event: they come a little after the fact."""
+    await until(lambda: server.count(event) >= count, f"{count} times {event}")
+
+
 async def echoes(exotel: Exotel) -> bool:
     """Whether it gives back what is said; False when it closes meanwhile."""
     before = len(exotel.heard)
@@ -143,9 +148,10 @@ async def test_a_killed_worker_takes_its_own_streams_only(tmp_path: Path) -> Non
     with serving(tmp_path, workers=2, http=streams.http) as (server, _):
         server.troubles_expected = True
         held: dict[int, Exotel] = {}  # by worker
-        for _ in range(60):  # whichever worker is quicker takes a connection
+        for dialled in range(60):  # whichever worker is quicker takes a connection
             exotel = await streams.dial()
             assert await echoes(exotel)
+            await logged(server, "call received", dialled + 1)
             number = server.of("call received")[-1]["worker"]
             held.setdefault(number, exotel)
             if len(held) == 2:
@@ -171,6 +177,7 @@ async def test_a_reload_keeps_streams_and_serves_new_ones(tmp_path: Path) -> Non
         late = await streams.dial()
         assert await echoes(late)
         assert await echoes(early)
+        await logged(server, "call received", 2)
         numbers = [one["worker"] for one in server.of("call received")]
         assert len(set(numbers)) == 2
         ended: Any = "sipbot_calls_ended_total"
@@ -197,5 +204,6 @@ async def test_streams_outlive_the_edge(tmp_path: Path) -> None:
         early.stops()
         assert await early.end() == (1000, "caller-hung-up")
         assert await echoes(late)
+        await logged(server, "call ended", 2)
         reasons = sorted(one["reason"] for one in server.of("call ended"))
         assert reasons == ["caller-hung-up", "network"]
