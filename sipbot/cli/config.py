@@ -18,11 +18,11 @@ app = typer.Typer(
 @app.command(epilog="Example: sipbot config schema > sipbot.schema.json")
 def schema() -> None:
     """Print the JSON Schema of the configuration, for editors that complete and check YAML."""
-    from sipbot.ops.config import Config
+    from sipbot.ops.schema import config_schema
 
     content = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **Config.model_json_schema(),
+        **config_schema(),
         "title": "sipbot configuration",
     }
     typer.echo(json.dumps(content, indent=2))

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Iterator
 from typing import Any, Final
 
-from sipbot.ops.config import Config
+from sipbot.ops.schema import config_schema
 
 ONCE: Final = frozenset({"PatienceConfig"})  # the same under many keys; described at the first
 
@@ -30,7 +30,7 @@ that complete and check YAML; `sipbot config default` prints the commented defau
 
 def reference() -> str:
     """The whole of ``docs/configuration.md``."""
-    schema = Config.model_json_schema()
+    schema = config_schema()
     models: dict[str, Any] = schema["$defs"]
     parts = [_INTRODUCTION, *_section("The file", "", schema, models, set())]
     return "\n".join(parts).rstrip("\n") + "\n"

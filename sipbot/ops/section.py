@@ -43,8 +43,9 @@ class Section(BaseModel):
 
     model_config = ConfigDict(
         extra="forbid",
+        # Edge and workers get a checked configuration: only who reads the file builds validators.
+        defer_build=True,
         frozen=True,
-        use_attribute_docstrings=True,
         coerce_numbers_to_str=True,
         validate_by_name=True,
         validate_by_alias=True,
