@@ -43,13 +43,16 @@ class ClauseSplitter:
 
     def _end(self) -> int | None:
         text = self._waiting
-        for match in _SENTENCE.finditer(text):
-            if not _ABBREVIATION.search(text[: match.end()]):
-                return match.end()
         least = FIRST_CHARS if self._first else LATER_CHARS
-        for match in _CLAUSE.finditer(text):
-            if match.end() >= least:
-                return match.end()
+        sentences = (
+            match.end()
+            for match in _SENTENCE.finditer(text)
+            if not _ABBREVIATION.search(text[: match.end()])
+        )
+        clauses = (match.end() for match in _CLAUSE.finditer(text) if match.end() >= least)
+        ends = [end for end in (next(sentences, None), next(clauses, None)) if end is not None]
+        if ends:
+            return min(ends)
         if len(text) > MAX_CHARS:
             space = text.rfind(" ", 0, MAX_CHARS)
             return space if space > 0 else MAX_CHARS
