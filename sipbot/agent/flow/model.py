@@ -6,9 +6,12 @@ comes next. The meaning of each field is in its description, from which the refe
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Final, Literal, TypeAlias
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Discriminator,
@@ -19,31 +22,42 @@ from pydantic import (
     model_validator,
 )
 
+from sipbot.agent.flow.hours import check_period
+
 MAX_KEYS: Final = 32  # keys that one gather may collect
+MAX_SPOKEN_DIGITS: Final = 16  # that one question may ask for by voice
+MAX_ANSWERS: Final = 50  # of one question
 MAX_WAIT_S: Final = 120.0  # seconds that a menu or gather may wait for a key
 
 Key: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[0-9*#]$")]
 Name: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
 Text: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=5_000)]
+Language: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}(-[a-z0-9]+)*$")]
+Spoken: TypeAlias = Text | Annotated[dict[Language, Text], Field(min_length=1)]  # by language
+MaybeSpoken: TypeAlias = str | dict[Language, Text]  # empty: nothing is said
 Wait: TypeAlias = Annotated[float, Field(gt=0, le=MAX_WAIT_S)]
+Pattern: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=300)]
+Period: TypeAlias = Annotated[str, StringConstraints(max_length=64), AfterValidator(check_period)]
 Retries: TypeAlias = Annotated[int, Field(ge=0, le=10)]
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, coerce_numbers_to_str=True, populate_by_name=True
+    )
 
 
 class SayNode(_Model):
     """Speaks a text, or several, and goes on. A key ends the speech and waits for a menu."""
 
-    say: tuple[Text, ...]
+    say: tuple[Spoken, ...]
     next: Name | None = None
     interruptible: bool = True  # whether a key of the caller ends it
 
     @field_validator("say", mode="before")
     @classmethod
     def _one_or_list(cls, value: Any) -> Any:
-        return (value,) if isinstance(value, str) else value
+        return (value,) if isinstance(value, str | dict) else value
 
 
 class PlayNode(_Model):
@@ -56,12 +70,12 @@ class PlayNode(_Model):
 class Menu(_Model):
     """A question that one key answers."""
 
-    prompt: Text
+    prompt: Spoken
     options: Annotated[dict[Key, Name], Field(min_length=1)]  # key to node
     timeout_s: Wait = 6.0  # seconds to wait for the key after the prompt
     retries: Retries = 2  # how often the prompt is repeated
-    on_timeout: str = ""  # spoken before the prompt is repeated
-    on_invalid: str = ""  # spoken when the key has no meaning
+    on_timeout: MaybeSpoken = ""  # spoken before the prompt is repeated
+    on_invalid: MaybeSpoken = ""  # spoken when the key has no meaning
     otherwise: Name | None = None  # node after the last retry; None hangs up
 
 
@@ -72,7 +86,7 @@ class MenuNode(_Model):
 class Gather(_Model):
     """A question that several keys answer. What was typed goes into the variable ``into``."""
 
-    prompt: Text
+    prompt: Spoken
     into: Name
     next: Name
     min_digits: Annotated[int, Field(ge=1, le=MAX_KEYS)] = 1
@@ -81,8 +95,8 @@ class Gather(_Model):
     first_timeout_s: Wait = 6.0  # seconds to wait for the first key after the prompt
     digit_timeout_s: Wait = 3.0  # seconds to wait for each further key
     retries: Retries = 2  # how often the prompt is repeated
-    on_timeout: str = ""  # spoken when nothing was typed
-    on_invalid: str = ""  # spoken when too little was typed
+    on_timeout: MaybeSpoken = ""  # spoken when nothing was typed
+    on_invalid: MaybeSpoken = ""  # spoken when too little was typed
     otherwise: Name | None = None  # node after the last retry; None hangs up
 
     @model_validator(mode="after")
@@ -124,20 +138,186 @@ class BranchNode(_Model):
 class HangupNode(_Model):
     """Says goodbye, if there is a text, and ends the call."""
 
-    hangup: str | None
+    hangup: MaybeSpoken | None
 
 
 class Transfer(_Model):
     """Sends the caller on to somebody else."""
 
     target: Text
-    say: str = ""  # spoken before
-    on_refused: str = ""  # spoken when the transfer is not possible
+    say: MaybeSpoken = ""  # spoken before
+    on_refused: MaybeSpoken = ""  # spoken when the transfer is not possible
     otherwise: Name | None = None  # node after a refused transfer; None hangs up
 
 
 class TransferNode(_Model):
     transfer: Transfer
+
+
+class Answer(_Model):
+    """One thing that the caller may say or press."""
+
+    phrases: tuple[Pattern, ...] = ()  # what to listen for, as sipbot.agent.recognise.phrases reads
+    keywords: tuple[Pattern, ...] = ()  # words that may stand in a sentence: "about my [keyword]"
+    key: Key | None = None
+    next: Name
+
+    @field_validator("phrases", "keywords", mode="before")
+    @classmethod
+    def _one_or_list(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _can_be_given(self) -> Answer:
+        if not self.phrases and not self.keywords and self.key is None:
+            raise ValueError("needs phrases, keywords or key")
+        return self
+
+
+class SpokenDigits(_Model):
+    """Digits that the caller may say or type. They go into the variable ``into``."""
+
+    into: Name
+    next: Name
+    min: Annotated[int, Field(ge=1, le=MAX_SPOKEN_DIGITS)] = 1
+    max: Annotated[int, Field(ge=1, le=MAX_SPOKEN_DIGITS)] = MAX_SPOKEN_DIGITS
+    finish_on_key: Key | None = "#"
+    digit_timeout_s: Wait = 3.0  # seconds to wait for each further key
+    valid: Annotated[str, Field(max_length=500)] | None = None  # regular expression for all of it
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> SpokenDigits:
+        if self.min > self.max:
+            raise ValueError("min must not be greater than max")
+        if self.valid is not None:
+            try:
+                re.compile(self.valid)
+            except re.error as error:
+                raise ValueError(f"valid is no regular expression: {error}") from error
+        return self
+
+
+class Listen(_Model):
+    """A question that is answered by speaking or by keys, whichever comes first."""
+
+    prompt: Spoken
+    answers: Annotated[dict[Name, Answer], Field(max_length=MAX_ANSWERS)] = {}
+    digits: SpokenDigits | None = None
+    into: Name | None = None  # variable that gets the name of the answer
+    confirm: MaybeSpoken = ""  # a question after the answer that wants yes (1) or no (2)
+    timeout_s: Wait = 6.0  # seconds to wait for the first word or key after the prompt
+    end_ms: Annotated[int, Field(ge=200, le=3_000)] = 700  # silence that ends what is said
+    retries: Retries = 2
+    on_timeout: MaybeSpoken = ""  # spoken when there was no answer
+    on_invalid: MaybeSpoken = ""  # spoken when the answer was not understood, or not valid
+    otherwise: Name | None = None  # node after the last retry; None hangs up
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Listen:
+        if not self.answers and self.digits is None:
+            raise ValueError("needs answers or digits")
+        keys = [one.key for one in self.answers.values() if one.key is not None]
+        if len(keys) != len(set(keys)):
+            raise ValueError("two answers have the same key")
+        if self.digits is not None and any(key.isdigit() for key in keys):
+            raise ValueError("with digits only * and # can be keys of answers")
+        return self
+
+
+class ListenNode(_Model):
+    listen: Listen
+
+
+class Http(_Model):
+    """Asks a web service. Values of variables are quoted where they stand in the URL."""
+
+    url: Annotated[
+        str, StringConstraints(pattern=r"^https?://[A-Za-z0-9.\-\[\]:]+(/.*)?$", max_length=1_000)
+    ]
+    method: Literal["GET", "POST", "PUT"] = "GET"
+    query: dict[str, str] = {}
+    body: dict[str, str] | None = None  # sent as a JSON object
+    headers: dict[str, str] = {}
+    timeout_s: Annotated[float, Field(gt=0, le=30)] = 5.0
+    say: MaybeSpoken = ""  # spoken meanwhile
+    take: dict[Name, Annotated[str, Field(max_length=200)]] = {}  # variable: a.b.0 in the answer
+    next: Name  # after an answer 2xx that has everything
+    failed: Name  # after anything else
+
+
+class HttpNode(_Model):
+    http: Http
+
+
+class Hours(_Model):
+    """Chooses a node by the time of day."""
+
+    open: Annotated[tuple[Period, ...], Field(min_length=1)]  # "mon-sat 09:00-19:00"
+    timezone: Annotated[str, Field(max_length=64)] = "Asia/Kolkata"
+    holidays: tuple[Annotated[str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\d$")], ...] = ()
+    opened: Name
+    closed: Name
+
+    @field_validator("open", mode="before")
+    @classmethod
+    def _one_or_list(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+    @field_validator("timezone")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ValueError, OSError, ZoneInfoNotFoundError) as error:
+            raise ValueError("no such time zone") from error
+        return value
+
+
+class HoursNode(_Model):
+    hours: Hours
+
+
+class SubFlow(_Model):
+    """Goes through another flow, until its ``return``."""
+
+    file: str  # relative to this one
+    give: dict[Name, str] = {}  # variables of the other flow
+    take: dict[Name, Name] = {}  # variable here: variable there
+    next: Name
+
+
+class SubFlowNode(_Model):
+    flow: SubFlow
+
+
+class ReturnNode(_Model):
+    """Goes back to the flow that called this one."""
+
+    return_: None = Field(default=None, alias="return")
+
+
+class LanguageNode(_Model):
+    """Speaks another language from here on."""
+
+    language: Language
+    next: Name | None = None
+
+
+class Voicemail(_Model):
+    """Records a message after a beep, until a key, silence or ``max_s``."""
+
+    prompt: Spoken
+    folder: str  # for the WAV files, relative to the flow file
+    into: Name | None = None  # variable that gets the name of the file
+    max_s: Annotated[float, Field(gt=0, le=600)] = 120.0
+    silence_s: Annotated[float, Field(gt=0, le=60)] = 4.0  # that ends the message
+    keep: Annotated[int, Field(ge=1, le=100_000)] = 1_000  # files; no more are written
+    next: Name
+    nothing: Name | None = None  # node when nothing was said or kept; None: as next
+
+
+class VoicemailNode(_Model):
+    voicemail: Voicemail
 
 
 _KINDS: Final = (
@@ -150,8 +330,15 @@ _KINDS: Final = (
     BranchNode,
     HangupNode,
     TransferNode,
+    ListenNode,
+    HttpNode,
+    HoursNode,
+    SubFlowNode,
+    ReturnNode,
+    LanguageNode,
+    VoicemailNode,
 )
-ACTIONS: Final = {next(iter(kind.model_fields)): kind.__name__ for kind in _KINDS}
+ACTIONS: Final = {next(iter(kind.model_fields)).rstrip("_"): kind.__name__ for kind in _KINDS}
 
 
 def _kind(value: Any) -> str | None:
@@ -171,13 +358,26 @@ Node: TypeAlias = Annotated[
     | Annotated[SetNode, Tag("SetNode")]
     | Annotated[BranchNode, Tag("BranchNode")]
     | Annotated[HangupNode, Tag("HangupNode")]
-    | Annotated[TransferNode, Tag("TransferNode")],
+    | Annotated[TransferNode, Tag("TransferNode")]
+    | Annotated[ListenNode, Tag("ListenNode")]
+    | Annotated[HttpNode, Tag("HttpNode")]
+    | Annotated[HoursNode, Tag("HoursNode")]
+    | Annotated[SubFlowNode, Tag("SubFlowNode")]
+    | Annotated[ReturnNode, Tag("ReturnNode")]
+    | Annotated[LanguageNode, Tag("LanguageNode")]
+    | Annotated[VoicemailNode, Tag("VoicemailNode")],
     Discriminator(
         _kind,
         custom_error_type="node_kind",
         custom_error_message=f"a node needs exactly one of {', '.join(ACTIONS)}",
     ),
 ]
+
+
+class LanguageVoice(_Model):
+    """How one language is spoken."""
+
+    voice: str | None = None  # None: the flow's
 
 
 class FlowFile(_Model):
@@ -187,5 +387,8 @@ class FlowFile(_Model):
     voice: str | None = None  # of the synthesiser; None is its default
     # What cuts interruptible speech: a key, or a key and any loud sound of the caller.
     interrupt: Literal["keys", "speech"] = "keys"
+    language: Language = "en"  # that the call begins in
+    languages: dict[Language, LanguageVoice] = {}  # all that the flow speaks
+    pronounce: dict[str, str] = {}  # ARPABET of words that the recogniser does not know
     variables: dict[Name, str] = {}  # values before the call begins
     nodes: Annotated[dict[Name, Node], Field(min_length=1)]

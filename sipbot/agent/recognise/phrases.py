@@ -92,10 +92,15 @@ class Phrase:
     words: frozenset[str]
     has_digits: bool
     regex: re.Pattern[str]
+    inner: re.Pattern[str]
 
     def matches(self, text: str) -> bool:
         """Whether ``text`` (normalised) is a form of this phrase, courtesies aside."""
         return self.regex.fullmatch(f"{text} ") is not None
+
+    def stands_in(self, text: str) -> bool:
+        """Whether a form of this phrase stands anywhere in ``text`` (normalised)."""
+        return self.inner.search(f"{text} ") is not None
 
 
 @lru_cache(maxsize=4_096)
@@ -111,7 +116,8 @@ def parse(pattern: str) -> Phrase:
     regex = re.compile(f"(?:(?:{before}) )?{_regex(part)}(?:(?:{after}) )?")
     if regex.fullmatch("") or _regex_empty(part):
         raise PhraseError("a phrase must have a word that cannot be left out")
-    return Phrase(pattern, _jsgf(part), words, has_digits, regex)
+    inner = re.compile(rf"(?:^|(?<= )){_regex(part)}")
+    return Phrase(pattern, _jsgf(part), words, has_digits, regex, inner)
 
 
 def grammar(phrases: Sequence[Phrase]) -> str:
