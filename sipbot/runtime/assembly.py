@@ -25,6 +25,7 @@ from sipbot.runtime.call_times import CallTimes
 from sipbot.runtime.capacity import Capacity
 from sipbot.runtime.edge import EdgeParts
 from sipbot.runtime.host import HostParts
+from sipbot.runtime.voice_agents import load_voices
 from sipbot.sip.timing import Timers
 from sipbot.sip.user_agent import UserAgentConfig
 
@@ -75,8 +76,10 @@ def host_parts(config: Config, base: Path | None, clock: Clock, counters: Counte
     """
     speech = config.speech
     voice = EspeakVoice(speech.voice, speech.words_per_minute, speech.volume, speech.pitch)
+    agents = make_agents(config.agents, base, counters)
+    load_voices(agents.values())
     return HostParts(
-        agents=make_agents(config.agents, base, counters),
+        agents=agents,
         runner=AgentRunner(_runner_settings(config)),
         synthesizer=EspeakSynthesizer(voice),
         clock=clock,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterable
 
 from sipbot.agent.listening.holds import HoldRule, TextHolds
 from sipbot.agent.listening.vad import VadService
@@ -36,7 +37,15 @@ class VoiceAgents:
             tools=make_tools(config.tools),
             vad=self._vad.setdefault(rate, VadService(rate)),
             holds=_detector(config.end_of_speech),
+            counts=counts,
         )
+
+
+def load_voices(agents: Iterable[object]) -> None:
+    """Load what takes longer than a packet may wait, before there are calls."""
+    for agent in agents:
+        if isinstance(agent, VoiceAgent):
+            agent.load()
 
 
 def _settings(config: VoiceAgentConfig) -> VoiceSettings:

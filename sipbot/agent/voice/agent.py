@@ -11,6 +11,7 @@ from sipbot.agent.listening.endpointing import Endpointer
 from sipbot.agent.listening.holds import HoldRule
 from sipbot.agent.listening.vad import VadService
 from sipbot.agent.ports import LanguageModel, ListenFor, SpeechToText, Tool, Usage
+from sipbot.agent.providers.counts import Counts, Tally
 from sipbot.agent.tools.toolbox import RunnableTool, Toolbox
 from sipbot.agent.voice.answer import AnswerParts
 from sipbot.agent.voice.conversation import Conversation
@@ -36,6 +37,7 @@ class VoiceAgent:
 
     ``tts`` None is the voice that calls have anyway. ``vad`` is shared by all agents of a process;
     ``holds`` replaces the rules for the end of a turn, for example by a model that detects it.
+    ``counts`` is told of turns and interruptions.
     """
 
     def __init__(
@@ -48,16 +50,22 @@ class VoiceAgent:
         tools: Sequence[RunnableTool] = (),
         vad: VadService | None = None,
         holds: HoldRule | None = None,
+        counts: Counts | None = None,
     ) -> None:
         self.settings = settings or VoiceSettings()
         self.vad = vad or VadService(self.settings.listen_rate)
         self.holds: HoldRule = holds or self.settings.holds
         self._stt, self._llm, self._tts = stt, llm, tts
+        self._counts: Counts = counts or Tally()
         self._tools = Toolbox(tools)
         if self.vad.rate != self.settings.listen_rate:
             raise ValueError("voice activity and the recogniser listen at the same rate")
         self._voice = Voice(tts, self.settings.voice, self.settings.tts_timeout_s)
         self._lines: dict[str, tuple[RecogniserLine, asyncio.Task[None]]] = {}
+
+    def load(self) -> None:
+        """Load what takes long, before the first call."""
+        _ = self.vad.batch
 
     @property
     def tools(self) -> tuple[Tool, ...]:
@@ -67,7 +75,7 @@ class VoiceAgent:
     async def prepare(self, call: Call) -> None:
         """While it rings: connect, and make the fixed phrases."""
         line = self._line(call)
-        _ = self.vad.batch  # loads the model
+        self.load()
         ready = asyncio.timeout(READY_S)
         try:
             async with ready, asyncio.TaskGroup() as tasks:
@@ -108,6 +116,7 @@ class VoiceAgent:
             await self._release(call)
             if conversation is not None:
                 call.add_stats(conversation.waterfall.stats())
+                conversation.waterfall.count(self._counts)
             call.add_stats({f"{name}_{unit}": count for (name, unit), count in used.items()})
 
     def _line(self, call: Call) -> RecogniserLine:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from sipbot.agent.providers.counts import Counts
 from sipbot.call.record import Stat
 
 MAX_TURNS: Final = 500  # turns of one call whose times are kept
@@ -56,6 +57,20 @@ class Waterfall:
         self.interruptions += 1
         if len(self.stops_ms) < MAX_TURNS:
             self.stops_ms.append(round(ms))
+
+    def count(self, counts: Counts) -> None:
+        """Add this call to the counters of its process; times are sums, in milliseconds."""
+        played = [turn["played_ms"] for turn in self.turns if "played_ms" in turn]
+        for name, amount in (
+            ("voice_turns", len(played)),
+            ("voice_turn_ms", sum(played)),
+            ("voice_barge_ins", self.interruptions),
+            ("voice_barge_in_ms", sum(self.stops_ms)),
+            ("voice_resumed", self.resumed),
+            ("voice_failures", self.failures),
+        ):
+            if amount:
+                counts.count(name, amount)
 
     def stats(self) -> dict[str, Stat]:
         """For the call record."""

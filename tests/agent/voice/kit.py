@@ -13,6 +13,7 @@ import numpy as np
 from sipbot.agent.listening.silero import Floats
 from sipbot.agent.listening.vad import VadService
 from sipbot.agent.ports import LanguageModel, Message, SpeechToText
+from sipbot.agent.providers.counts import Tally
 from sipbot.agent.tools.toolbox import RunnableTool
 from sipbot.agent.voice.agent import VoiceAgent
 from sipbot.agent.voice.settings import Phrases, VoiceSettings
@@ -47,6 +48,7 @@ class Bot:
         phrases: Phrases = QUIET,
         **settings: Any,
     ) -> None:
+        self.counts = Tally()
         self.stt = stt or ScriptedStt()
         self.llm = llm or ScriptedLlm()
         self.tts = tts or ScriptedTts()
@@ -57,6 +59,7 @@ class Bot:
             tools=tools,
             settings=replace(VoiceSettings(phrases=phrases), **settings),
             vad=VadService(model=LoudModel()),
+            counts=self.counts,
         )
 
     @asynccontextmanager

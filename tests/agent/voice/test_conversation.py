@@ -40,6 +40,8 @@ async def test_a_turn_takes_the_hold_and_the_services_and_no_more() -> None:
     stats = caller.record.stats
     # Hold 500 ms, of which the recogniser is a part; model 200 ms, speech 100 ms, one frame.
     assert stats["turns"] == 1
+    assert bot.counts.values["voice_turns",] == 1
+    assert bot.counts.values["voice_turn_ms",] == stats["turn_p50_ms"]
     assert 800 <= int(stats["turn_p50_ms"] or 0) <= 500 + 200 + 100 + 60 + 60
 
 
