@@ -11,6 +11,7 @@ from sipbot.cli import check as check_command
 from sipbot.cli import config as config_command
 from sipbot.cli import dial as dial_command
 from sipbot.cli import exotel as exotel_command
+from sipbot.cli import flow as flow_command
 from sipbot.cli import run as run_command
 from sipbot.cli import sim as sim_command
 
@@ -36,6 +37,7 @@ app.command("dial", epilog="Example: sipbot dial +919812345610 --agent survey --
 app.add_typer(campaign_command.app, name="campaign")
 app.add_typer(config_command.app, name="config")
 app.add_typer(exotel_command.app, name="exotel")
+app.add_typer(flow_command.app, name="flow")
 app.add_typer(sim_command.app, name="sim")
 
 

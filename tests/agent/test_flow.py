@@ -16,12 +16,13 @@ from sipbot.call.leg import EndReason, TransferResult
 from sipbot.errors import ConfigError
 from sipbot.testing import ScriptedSynthesizer, simulate, tone, virtual_time
 from sipbot.yamlmarks import loads
+from tests.agent.flow_kit import ScriptedEar
 
 RECEPTION = Path(__file__).resolve().parents[2] / "config" / "flows" / "reception.yaml"
 
 
 def agent(text: str, folder: Path = Path()) -> FlowAgent:
-    return FlowAgent(from_document(loads(text, "flow.yaml"), folder))
+    return FlowAgent(from_document(loads(text, "flow.yaml"), folder), ScriptedEar())
 
 
 def problems(text: str, folder: Path = Path()) -> list[str]:
@@ -44,7 +45,7 @@ def write_wav(path: Path, channels: int = 1, width: int = 2, rate: int = 8_000) 
 def test_the_reception_has_no_mistake_and_no_doubt() -> None:
     flow = load_flow(RECEPTION)
     assert flow.warnings == ()
-    assert flow.file.start == "welcome"
+    assert flow.file.start == "reception"
 
 
 @pytest.mark.parametrize(
@@ -109,13 +110,12 @@ def test_texts_take_variables() -> None:
 
 @virtual_time
 async def test_the_reception_books_an_appointment() -> None:
-    async with simulate(load_flow_agent(RECEPTION)) as caller:
+    async with simulate(load_flow_agent(RECEPTION, ScriptedEar())) as caller:
         await caller.hears("Namaste")
-        await caller.hears("press 1")
         await caller.press("1")
-        await caller.hears("type the day")
+        await caller.hears("on which day")
         await caller.press("0210")
-        await caller.hears("You typed 0 2 1 0")
+        await caller.hears("That is 0 2 1 0")
         await caller.press("2")
         await caller.hears("four in the afternoon, on 0 2 1 0", to_the_end=True)
         await caller.hears("call you back", to_the_end=True)
@@ -127,7 +127,7 @@ async def test_the_reception_books_an_appointment() -> None:
 
 @virtual_time
 async def test_the_reception_hears_a_practised_caller_who_types_ahead() -> None:
-    async with simulate(load_flow_agent(RECEPTION)) as caller:
+    async with simulate(load_flow_agent(RECEPTION, ScriptedEar())) as caller:
         await caller.waits(0.5)
         for key in "102102":
             caller.leg.press(key)
@@ -137,7 +137,7 @@ async def test_the_reception_hears_a_practised_caller_who_types_ahead() -> None:
 
 @virtual_time
 async def test_the_reception_tells_its_hours_and_goes_back() -> None:
-    async with simulate(load_flow_agent(RECEPTION)) as caller:
+    async with simulate(load_flow_agent(RECEPTION, ScriptedEar())) as caller:
         await caller.hears("press 1")
         await caller.press("2")
         await caller.hears("nine in the morning", to_the_end=True)
@@ -151,7 +151,7 @@ async def test_the_reception_tells_its_hours_and_goes_back() -> None:
 
 @virtual_time
 async def test_the_reception_transfers_to_a_person() -> None:
-    async with simulate(load_flow_agent(RECEPTION)) as caller:
+    async with simulate(load_flow_agent(RECEPTION, ScriptedEar())) as caller:
         await caller.hears("press 0")
         await caller.press("0")
         await caller.hears("One moment", to_the_end=True)
@@ -163,7 +163,9 @@ async def test_the_reception_transfers_to_a_person() -> None:
 @virtual_time
 async def test_the_reception_says_when_nobody_can_be_reached() -> None:
     refused = TransferResult(False, "not-supported")
-    async with simulate(load_flow_agent(RECEPTION), transfer_result=refused) as caller:
+    async with simulate(
+        load_flow_agent(RECEPTION, ScriptedEar()), transfer_result=refused
+    ) as caller:
         await caller.hears("press 0")
         await caller.press("0")
         await caller.hears("nobody is free", to_the_end=True)
@@ -174,33 +176,33 @@ async def test_the_reception_says_when_nobody_can_be_reached() -> None:
 
 @virtual_time
 async def test_the_reception_is_patient_with_the_silent_and_then_says_goodbye() -> None:
-    async with simulate(load_flow_agent(RECEPTION)) as caller:
+    async with simulate(load_flow_agent(RECEPTION, ScriptedEar())) as caller:
         await caller.ended()
-    assert caller.transcript.count("Sorry, I did not hear a key.") == 2
+    assert caller.transcript.count("Sorry, I did not hear you.") == 2
     assert caller.transcript[-1].endswith("Goodbye.")
     assert len([text for text in caller.transcript if "For appointments" in text]) == 3
 
 
 @virtual_time
 async def test_a_wrong_key_is_explained_and_what_follows_it_is_dropped() -> None:
-    async with simulate(load_flow_agent(RECEPTION)) as caller:
+    async with simulate(load_flow_agent(RECEPTION, ScriptedEar())) as caller:
         await caller.hears("press 1")
         caller.leg.press("5")
         caller.leg.press("0")
-        await caller.hears("no meaning", to_the_end=True)
+        await caller.hears("did not understand", to_the_end=True)
         await caller.hears("press 1", to_the_end=True)
     assert "transfer front-desk" not in caller.leg.steps
 
 
 @virtual_time
 async def test_too_few_digits_are_asked_for_again() -> None:
-    async with simulate(load_flow_agent(RECEPTION)) as caller:
+    async with simulate(load_flow_agent(RECEPTION, ScriptedEar())) as caller:
         await caller.hears("press 1")
         await caller.press("1")
-        await caller.hears("type the day")
+        await caller.hears("on which day")
         await caller.press("02")
-        await caller.hears("I need four keys", to_the_end=True)
-        await caller.hears("type the day", to_the_end=True)
+        await caller.hears("I need four digits", to_the_end=True)
+        await caller.hears("on which day", to_the_end=True)
 
 
 @virtual_time

@@ -33,6 +33,7 @@ class Asker:
 
     def __init__(self, speaker: Speaker, keys: KeyReader, ear: Ear) -> None:
         self._speaker, self._keys, self._ear = speaker, keys, ear
+        self._met: set[int] = set()  # questions that were asked once
 
     async def menu(self, menu: Menu) -> str | None:
         """A question that one key answers."""
@@ -65,7 +66,9 @@ class Asker:
         """A question that is answered by speaking or by keys."""
         by_speech = self._speaker.interruptible_by_speech
         for attempt in range(listen.retries + 1):
-            answer = await self._ask(listen.prompt, phrases_of(listen), listen, by_speech)
+            prompts = (listen.prompt,) if id(listen) in self._met else (listen.first, listen.prompt)
+            self._met.add(id(listen))
+            answer = await self._ask(prompts, phrases_of(listen), listen, by_speech)
             chosen = await self._chosen(listen, answer)
             if chosen is not None:
                 self._speaker.values |= chosen.values
@@ -78,11 +81,15 @@ class Asker:
         return listen.otherwise
 
     async def _ask(
-        self, prompt: Spoken, patterns: tuple[str, ...], listen: Listen, by_speech: bool
+        self,
+        prompts: tuple[Spoken, ...],
+        patterns: tuple[str, ...],
+        listen: Listen,
+        by_speech: bool,
     ) -> Answer:
         language = self._speaker.language
         manner = Manner(patterns, language, listen.timeout_s, listen.end_ms, by_speech)
-        return await self._ear.answer(lambda: self._speaker.ask(prompt), manner)
+        return await self._ear.answer(lambda: self._speaker.ask(prompts), manner)
 
     async def _chosen(self, listen: Listen, answer: Answer) -> _Chosen | None:
         match answer:
@@ -118,7 +125,7 @@ class Asker:
         """Whether the caller agrees. Who is not understood is asked again, then it is a no."""
         by_speech = self._speaker.interruptible_by_speech
         for _ in range(listen.retries + 1):
-            answer = await self._ask(listen.confirm, (YES, NO), listen, by_speech)
+            answer = await self._ask((listen.confirm,), (YES, NO), listen, by_speech)
             match answer:
                 case Key(key=key) if key in (YES_KEY, NO_KEY):
                     return key == YES_KEY

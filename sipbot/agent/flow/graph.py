@@ -33,7 +33,15 @@ Finding: TypeAlias = tuple[Loc, str]
 # They take no time.
 _SILENT: Final = (GotoNode, SetNode, BranchNode, LanguageNode, HoursNode)
 _GOES_ON: Final = (SayNode, PlayNode, SetNode, LanguageNode)  # they need a next
-SPOKEN_FIELDS: Final = ("prompt", "say", "on_timeout", "on_invalid", "on_refused", "confirm")
+SPOKEN_FIELDS: Final = (
+    "first",
+    "prompt",
+    "say",
+    "on_timeout",
+    "on_invalid",
+    "on_refused",
+    "confirm",
+)
 
 
 def targets(node: Node) -> Iterator[tuple[Loc, str]]:

@@ -201,6 +201,7 @@ class Listen(_Model):
     """A question that is answered by speaking or by keys, whichever comes first."""
 
     prompt: Spoken
+    first: MaybeSpoken = ""  # spoken before the prompt, but only once in a call
     answers: Annotated[dict[Name, Answer], Field(max_length=MAX_ANSWERS)] = {}
     digits: SpokenDigits | None = None
     into: Name | None = None  # variable that gets the name of the answer

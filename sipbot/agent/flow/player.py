@@ -37,7 +37,7 @@ from sipbot.agent.flow.model import (
     VoicemailNode,
 )
 from sipbot.agent.flow.questions import phrases_of
-from sipbot.agent.flow.speaking import Speaker, in_language, voice_of
+from sipbot.agent.flow.speaking import Speaker, in_language, joined, voice_of
 from sipbot.agent.flow.text import fill
 from sipbot.agent.flow.voicemail import RATE, beep, keep, record
 from sipbot.agent.keys import KeyReader
@@ -74,17 +74,17 @@ class FlowAgent:
         """Make the speech of the first node while it rings, and the recogniser ready."""
         file = self.flow.file
         node = file.nodes[file.start]
-        texts: tuple[Spoken, ...] = ()
+        speeches: list[tuple[Spoken, ...]] = []  # each of them one text
         if isinstance(node, SayNode):
-            texts = node.say
+            speeches = [(text,) for text in node.say]
         elif isinstance(node, MenuNode):
-            texts = (node.menu.prompt,)
+            speeches = [(node.menu.prompt,)]
         elif isinstance(node, ListenNode):
-            texts = (node.listen.prompt,)
+            speeches = [(node.listen.first, node.listen.prompt)]
         values = _first_values(self.flow, call)
-        for text in texts:
-            filled = fill(in_language(text, file.language, file), values)
-            await call.prepare(filled, voice=voice_of(file, file.language))
+        for texts in speeches:
+            text = joined(fill(in_language(one, file.language, file), values) for one in texts)
+            await call.prepare(text, voice=voice_of(file, file.language))
         await self._warm(call)
 
     async def run(self, call: Call) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any
 
 from sipbot.agent.flow.load import Flow
@@ -28,6 +28,11 @@ def voice_of(file: FlowFile, language: str) -> str | None:
     return (None if known is None else known.voice) or file.voice
 
 
+def joined(texts: Iterable[str]) -> str:
+    """Texts that are spoken in one go."""
+    return " ".join(text for text in texts if text)
+
+
 class Speaker:
     """Speaks for a flow. ``values`` are its variables, which change as the call goes on."""
 
@@ -49,9 +54,9 @@ class Speaker:
         """``text`` with its variables."""
         return fill(text, self.values) if names_in(text) else text
 
-    async def ask(self, text: Spoken) -> None:
-        """Speak a question until a key, or until somebody else clears it."""
-        if filled := self.text(text):
+    async def ask(self, texts: Sequence[Spoken]) -> None:
+        """Speak a question as one text, until a key, or until somebody else clears it."""
+        if filled := joined([self.text(text) for text in texts]):
             await self._saying(filled, interruptible=True)
 
     def _saying(self, text: str, *, interruptible: bool) -> Coroutine[Any, Any, Said]:
