@@ -358,7 +358,20 @@ def test_configuration_and_rings_must_fit() -> None:
         )
 
 
+def test_a_plane_without_streams_ticks_once_a_packet_time(bench: Bench) -> None:
+    start = bench.clock.now
+    assert bench.plane.next_tick(start) == pytest.approx(start + 0.020)
+    bench.tick(3)
+    assert bench.clock.now == pytest.approx(start + 0.060)
+    bench.call()  # while it rests
+    bench.tick()
+    assert bench.clock.now == pytest.approx(start + 0.065)
+    assert bench.plane.counters.missed_ticks == 0
+    assert bench.plane.counters.lateness_s == pytest.approx(0.0, abs=0.001)
+
+
 def test_grid_skips_what_was_missed(bench: Bench) -> None:
+    bench.call()
     start = bench.clock.now
     assert bench.plane.next_tick(start) == pytest.approx(start + 0.005)
     bench.tick(3)
