@@ -46,6 +46,9 @@ Language: TypeAlias = Annotated[
     str,
     matching(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*", "must be a language such as en, en-IN or hi"),
 ]
+HostName: TypeAlias = Annotated[
+    str, matching(r"[A-Za-z0-9.-]+(:[0-9]{1,5})?", "must be a host name")
+]
 Options: TypeAlias = dict[str, Any]
 
 
@@ -144,6 +147,21 @@ class SarvamSttConfig(ProviderSection):
     """More query parameters, as Sarvam has them: `mode`, `high_vad_sensitivity` …"""
     base_url: ServiceUrl = SARVAM
     """Where the interface is."""
+
+
+class GoogleSttConfig(ProviderSection):
+    """Google Cloud's streaming recognition, by its library (`pip install "sipbot[google]"`)."""
+
+    provider: Literal["google"]
+    """Always `google`."""
+    credentials: FilePath | None = None
+    """File of a service account. Absent: the credentials of the machine."""
+    endpoint: HostName | None = None
+    """Host of a region, for example `asia-south1-speech.googleapis.com`. Absent: the global one."""
+    model: Text = "telephony"
+    """The model."""
+    language: Language | None = None
+    """Language. Absent: that of the agent."""
 
 
 class WhisperSttConfig(Section):
@@ -256,6 +274,23 @@ class SarvamTtsConfig(ProviderSection):
     """Where the interface is."""
 
 
+class GoogleTtsConfig(ProviderSection):
+    """Google Cloud's speech, by its library (`pip install "sipbot[google]"`)."""
+
+    provider: Literal["google"]
+    """Always `google`."""
+    credentials: FilePath | None = None
+    """File of a service account. Absent: the credentials of the machine."""
+    endpoint: HostName | None = None
+    """Host of a region. Absent: the global one."""
+    voice: Annotated[
+        str, matching(r"[a-z]{2,3}-[A-Z]{2}-.{1,100}", "must look like hi-IN-Wavenet-A")
+    ] = "en-IN-Wavenet-A"
+    """The voice, whose name begins with its language."""
+    rate: Literal[8000, 16000, 24000] = 16_000
+    """Sample rate, in Hz."""
+
+
 class PiperTtsConfig(Section):
     """Piper on this machine, with a voice that lies on its disk."""
 
@@ -318,7 +353,7 @@ class GeminiRealtimeConfig(ProviderSection):
 
 LlmProvider: TypeAlias = OpenAiLlmConfig
 SttProvider = Annotated[
-    OpenAiSttConfig | DeepgramSttConfig | SarvamSttConfig | WhisperSttConfig,
+    OpenAiSttConfig | DeepgramSttConfig | SarvamSttConfig | GoogleSttConfig | WhisperSttConfig,
     Field(discriminator="provider"),
 ]
 TtsProvider = Annotated[
@@ -327,6 +362,7 @@ TtsProvider = Annotated[
     | ElevenLabsTtsConfig
     | CartesiaTtsConfig
     | SarvamTtsConfig
+    | GoogleTtsConfig
     | PiperTtsConfig
     | EspeakTtsConfig,
     Field(discriminator="provider"),

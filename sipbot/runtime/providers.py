@@ -24,6 +24,7 @@ from sipbot.agent.providers.fallback import (
 )
 from sipbot.agent.providers.fallback_listening import FallbackSpeechToText
 from sipbot.agent.providers.gemini_live import GeminiLive
+from sipbot.agent.providers.google_cloud import GoogleAccount, GoogleEars, GoogleVoice
 from sipbot.agent.providers.http import HttpService
 from sipbot.agent.providers.openai_audio import OpenAiSpeech, OpenAiTranscriptions
 from sipbot.agent.providers.openai_chat import OpenAiChat
@@ -39,6 +40,8 @@ from sipbot.ops.config_providers import (
     ElevenLabsTtsConfig,
     EspeakTtsConfig,
     GeminiRealtimeConfig,
+    GoogleSttConfig,
+    GoogleTtsConfig,
     LlmProvider,
     OpenAiLlmConfig,
     OpenAiRealtimeConfig,
@@ -137,6 +140,14 @@ def _stt(config: SttProvider, counts: Counts) -> SpeechToText:
                 options=config.options,
                 patience=_patience(config.patience),
             )
+        case GoogleSttConfig():
+            return GoogleEars(
+                GoogleAccount(config.credentials, config.endpoint),
+                counts,
+                model=config.model,
+                language=config.language,
+                patience=_patience(config.patience),
+            )
         case WhisperSttConfig():
             settings = WhisperSettings(
                 config.model, config.language, config.device, config.compute_type, config.threads
@@ -154,6 +165,14 @@ def _tts(config: TtsProvider, counts: Counts) -> Synthesizer:
                 config.voice,
                 speed=config.speed,
                 instructions=config.instructions,
+            )
+        case GoogleTtsConfig():
+            return GoogleVoice(
+                GoogleAccount(config.credentials, config.endpoint),
+                counts,
+                voice=config.voice,
+                rate=config.rate,
+                patience=_patience(config.patience),
             )
         case PiperTtsConfig():
             return PiperVoice(config.model, counts)

@@ -12,6 +12,7 @@ from sipbot.agent.providers.counts import Tally
 from sipbot.agent.providers.espeak import EspeakSynthesizer
 from sipbot.agent.providers.fallback import FallbackSynthesizer
 from sipbot.agent.providers.fallback_listening import FallbackSpeechToText
+from sipbot.agent.providers.google_cloud import GoogleVoice
 from sipbot.agent.providers.openai_chat import OpenAiChat
 from sipbot.agent.providers.patience import Patience
 from sipbot.agent.providers.speaking import HttpSynthesizer
@@ -49,6 +50,8 @@ async def test_other_voices_and_chains() -> None:
     assert isinstance(
         make_tts(TTS.validate_python({"provider": "espeak"}), Tally()), EspeakSynthesizer
     )
+    google = make_tts(TTS.validate_python({"provider": "google"}), Tally())
+    assert isinstance(google, GoogleVoice)
     sections = [{"provider": "piper", "model": "/none.onnx"}, {"provider": "espeak"}]
     chain = make_tts(TTS.validate_python(sections), Tally())
     assert isinstance(chain, FallbackSynthesizer)
@@ -56,9 +59,18 @@ async def test_other_voices_and_chains() -> None:
     await chain.close()
 
 
-@pytest.mark.parametrize("provider", ["openai", "deepgram", "sarvam"])
-async def test_recognisers(provider: str) -> None:
-    ears = make_stt(STT.validate_python({"provider": provider, **KEYED}), Tally())
+@pytest.mark.parametrize(
+    "section",
+    [
+        {"provider": "openai", **KEYED},
+        {"provider": "deepgram", **KEYED},
+        {"provider": "sarvam", **KEYED},
+        {"provider": "google"},
+        {"provider": "whisper", "model": "/none"},
+    ],
+)
+async def test_recognisers(section: dict[str, str]) -> None:
+    ears = make_stt(STT.validate_python(section), Tally())
     assert isinstance(ears, FallbackSpeechToText)
     await ears.close()
 
