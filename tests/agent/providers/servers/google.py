@@ -18,10 +18,8 @@ Synthesise = Callable[[Any, Any], Any]
 
 
 @asynccontextmanager
-async def grpc_serving(
-    recognise: Recognise | None = None, synthesise: Synthesise | None = None
-) -> AsyncGenerator[str, None]:
-    """Yields host and port."""
+async def grpc_serving(recognise: Any = None, synthesise: Any = None) -> AsyncGenerator[str, None]:
+    """Yields host and port. ``recognise`` is a ``Recognise``, ``synthesise`` a ``Synthesise``."""
     server = grpc.aio.server()
     recognising = grpc.stream_stream_rpc_method_handler(
         recognise,
