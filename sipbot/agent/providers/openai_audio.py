@@ -28,6 +28,10 @@ MAX_TEXT: Final = 4_096  # characters
 MAX_UTTERANCE_S: Final = 60  # seconds of audio kept; of longer utterances the end is transcribed
 MAX_WAITING: Final = 4  # utterances that wait to be transcribed
 MAX_ANSWER: Final = 262_144  # bytes
+FRAME_MS: Final = 20  # milliseconds that are looked at together
+LEAD_IN_MS: Final = 300  # milliseconds kept before the first sound
+QUIET: Final = 30.0  # RMS below which there is no speech, about -61 dBFS
+FAINT: Final = 0.03  # of the loudest frame; fainter ones do not begin an utterance
 MIN_UTTERANCE_S: Final = 0.1  # seconds; shorter audio is refused by OpenAI and holds no word
 
 
@@ -101,6 +105,20 @@ class OpenAiTranscriptions:
         return await insisted(self._service.patience, self._counts, attempt)
 
 
+def spoken_part(pcm: Pcm, rate: int) -> Pcm:
+    """``pcm`` without the silence before its first sound: what was pushed while the caller listened
+    costs time and money, and models make up words for it. Nothing is left of silence."""
+    frame = rate * FRAME_MS // 1_000
+    frames = pcm[: len(pcm) - len(pcm) % frame].reshape(-1, frame).astype(np.float32)
+    if not len(frames):
+        return pcm
+    levels = np.sqrt(np.mean(np.square(frames), axis=1))
+    loud = np.flatnonzero(levels > max(QUIET, levels.max() * FAINT))
+    if not len(loud):
+        return pcm[:0]
+    return pcm[max(0, (int(loud[0]) - LEAD_IN_MS // FRAME_MS) * frame) :]
+
+
 class UtteranceTranscriber:
     """Implements ``Transcriber`` for services that take a whole utterance.
 
@@ -121,7 +139,8 @@ class UtteranceTranscriber:
             self._samples -= len(self._parts.pop(0))
 
     async def finish_utterance(self) -> None:
-        utterance = np.concatenate(self._parts) if self._parts else np.zeros(0, np.int16)
+        whole = np.concatenate(self._parts) if self._parts else np.zeros(0, np.int16)
+        utterance = spoken_part(whole, self._rate)
         self._parts, self._samples = [], 0
         await self._waiting.put(utterance)
 

@@ -139,8 +139,20 @@ async def test_too_little_audio_is_nothing_understood() -> None:
     assert body == b""
 
 
+async def test_the_silence_before_an_utterance_is_not_sent() -> None:
+    rng = np.random.default_rng(7)
+    noise = rng.normal(0, 20, 8_000 * 10).astype(np.int16)
+    noise[64_000:72_000] += ramp(8_000) // 4
+    got, body = await listen(transcription("Yes."), noise)
+    assert got == [Transcript("Yes.", True)]
+    sound, _ = sound_in(body)
+    assert np.array_equal(sound, noise[64_000 - 2_400 :])
+    got, body = await listen(transcription("Thank you for watching!"), noise[:32_000])
+    assert (got, body) == ([Transcript("", True)], b"")
+
+
 async def test_of_a_very_long_utterance_the_end_is_kept() -> None:
-    seconds = [np.full(8_000, number, np.int16) for number in range(MAX_UTTERANCE_S + 5)]
+    seconds = [np.full(8_000, 100 + number, np.int16) for number in range(MAX_UTTERANCE_S + 5)]
     async with serving(transcription("Yes.")) as server:
         ears = OpenAiTranscriptions(service(server.url), Tally(), "stt-x")
         async with ears.open(ListenFor(rate=8_000)) as transcriber:
@@ -150,7 +162,7 @@ async def test_of_a_very_long_utterance_the_end_is_kept() -> None:
             await anext(aiter(transcriber.transcripts()))
         sound, _ = sound_in(server.requests[0].body)
     assert len(sound) == MAX_UTTERANCE_S * 8_000
-    assert (sound[0], sound[-1]) == (5, MAX_UTTERANCE_S + 4)
+    assert (sound[0], sound[-1]) == (105, MAX_UTTERANCE_S + 104)
 
 
 @pytest.mark.parametrize(
