@@ -16,7 +16,8 @@ from sipbot.call.leg import Pcm
 
 FULL_SCALE_POWER: Final = 32_768.0**2
 LOWEST_DBFS: Final = -70.0  # what digital silence counts as
-FIRST_FLOOR_DBFS: Final = -60.0  # until a line has been heard for half a second
+FIRST_FLOOR_DBFS: Final = -60.0  # of the first window
+YOUNG_DBFS: Final = -41.0  # highest floor of a new line: some callers speak at once
 SMOOTHING: Final = 0.4  # share of a new window in the smoothed level
 BLOCK_WINDOWS: Final = 16  # half a second
 BLOCKS: Final = 6  # blocks that are remembered, three seconds
@@ -63,6 +64,8 @@ class NoiseFloors:
         self._smooth[slots] = smooth
         self._lowest[slots] = np.minimum(self._lowest[slots], smooth)
         self._seen[slots] = seen + 1
+        young = slots[seen < BLOCK_WINDOWS]  # the lowest so far is the best guess
+        self.floors[young] = np.clip(self._lowest[young], LOWEST_DBFS, YOUNG_DBFS)
         full = slots[(seen + 1) % BLOCK_WINDOWS == 0]
         if len(full):
             place = (self._seen[full] // BLOCK_WINDOWS - 1) % BLOCKS

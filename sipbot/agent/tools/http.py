@@ -72,7 +72,7 @@ class HttpTool:
             raise ToolFailed("the service took too long") from error
         except httpx.HTTPError as error:
             raise ToolFailed("the service cannot be reached") from error
-        if response.is_error:
+        if not response.is_success:
             raise ToolFailed(f"the service answered with status {response.status_code}")
         return body
 

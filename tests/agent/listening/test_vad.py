@@ -3,61 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from functools import cache
 
 import numpy as np
 import pytest
 
 from sipbot.agent.listening.batch import GROWTH, VadBatch
 from sipbot.agent.listening.endpointing import Endpointer, SpeechPaused, SpeechStarted
-from sipbot.agent.listening.silero import WINDOW_MS, Floats, SileroModel, window_size
+from sipbot.agent.listening.silero import WINDOW_MS, Floats, window_size
 from sipbot.agent.listening.vad import FEW_LINES, MAX_BACKLOG, VadService, VadWindow
-from sipbot.agent.providers.espeak import EspeakSynthesizer
 from sipbot.call.leg import Pcm
-from sipbot.call.resample import Resampler
 from sipbot.testing.clock import virtual_time
 from sipbot.testing.speech import tone
-
-SECOND = 8_000
-
-
-@cache
-def model() -> SileroModel:
-    return SileroModel(8_000)
-
-
-@cache
-def spoken(text: str) -> Pcm:
-    """A text as espeak says it, at 8 kHz, from its first sound to its last."""
-
-    async def made() -> Pcm:
-        chunks = [chunk async for chunk in EspeakSynthesizer().synthesize(text)]
-        resampler = Resampler(chunks[0].rate, 8_000)
-        return np.concatenate([*(resampler.push(chunk.pcm) for chunk in chunks), resampler.flush()])
-
-    pcm = asyncio.run(made())
-    loud = np.flatnonzero(np.abs(pcm) > 300)
-    speech: Pcm = pcm[loud[0] : loud[-1]]
-    return speech
-
-
-def silence(seconds: float) -> Pcm:
-    return np.zeros(round(seconds * SECOND), np.int16)
-
-
-def noisy(pcm: Pcm, level: float) -> Pcm:
-    noise = np.random.default_rng(7).normal(0, level, len(pcm))
-    clipped: Pcm = np.clip(pcm + noise, -32_768, 32_767).astype(np.int16)
-    return clipped
-
-
-def crowd(samples: int) -> Pcm:
-    """Eight people who talk at once."""
-    lines = ("the weather is fine", "have you seen the match", "one more coffee for me", "really")
-    voices = [np.resize(spoken(line), samples) for line in (*lines, *lines)]
-    shifted = [np.roll(voice, 3_700 * number) // 8 for number, voice in enumerate(voices)]
-    summed: Pcm = np.sum(shifted, axis=0).astype(np.int16)
-    return summed
+from tests.agent.listening.sounds import SECOND, crowd, level, model, noisy, silence, spoken
 
 
 def events(pcm: Pcm) -> list[tuple[str, float]]:
@@ -99,8 +56,7 @@ def test_noise_of_any_level_is_no_speech(noise: float) -> None:
 def test_babble_10_db_below_the_caller_is_no_speech_once_the_line_is_known() -> None:
     babble = crowd(10 * SECOND)
     speech = spoken("I would like to book an appointment")
-    rms = [float(np.sqrt(np.mean(np.square(one, dtype=np.float64)))) for one in (babble, speech)]
-    babble = (babble * (rms[1] / rms[0]) * 10 ** (-10 / 20)).astype(np.int16)
+    babble = (babble * (level(speech) / level(babble)) * 10 ** (-10 / 20)).astype(np.int16)
     at = 4 * SECOND
     pcm = babble[: at + len(speech) + SECOND].copy()
     pcm[at : at + len(speech)] += speech

@@ -177,6 +177,7 @@ async def test_arguments_become_a_body() -> None:
     ("answer", "told"),
     [
         ({"status_code": 503, "text": "secret"}, "error: the service answered with status 503"),
+        ({"status_code": 302, "text": "away"}, "error: the service answered with status 302"),
         ({"raises": httpx.ConnectError("x")}, "error: the service cannot be reached"),
         ({"raises": httpx.ReadTimeout("x")}, "error: the service took too long"),
     ],
