@@ -62,7 +62,9 @@ def _keys_at(model: type[BaseModel], loc: Sequence[str | int]) -> set[str]:
     candidates: list[Any] = [model]
     for part in loc:
         below = [kind for candidate in candidates for kind in _below(candidate, part)]
-        candidates = below or [one for one in candidates if _has_tag(one, part)] or candidates
+        tagged = [one for one in candidates if _has_tag(one, part)]
+        chosen = tagged if len(candidates) > 1 else []  # of a union, whose others may have the key
+        candidates = chosen or below or tagged or candidates
     return {
         info.alias or name
         for candidate in candidates

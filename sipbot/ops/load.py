@@ -10,16 +10,24 @@ from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from sipbot.errors import ConfigError, ConfigProblem
 from sipbot.ops.config import Config, FlowAgentConfig, RouteConfig
+from sipbot.ops.config_agents import VoiceAgentConfig
+from sipbot.ops.config_providers import (
+    GoogleSttConfig,
+    GoogleTtsConfig,
+    PiperTtsConfig,
+    WhisperSttConfig,
+)
 from sipbot.ops.expand import expand
+from sipbot.ops.section import Section
 from sipbot.ops.values import BASE_DIRECTORY, IpNetwork
-from sipbot.yamlmarks import Document, validate
+from sipbot.yamlmarks import Document, Loc, validate
 from sipbot.yamlmarks import load as load_document
 
 EMBEDDED_DEFAULT: Final = Path(__file__).resolve().parent.parent / "defaults" / "sipbot.yaml"
@@ -114,6 +122,33 @@ def _missing_files(config: Config, document: Document) -> Iterator[ConfigProblem
     for loc, path in named:
         if path is not None and not path.is_file():
             yield document.problem(loc, f"there is no file {path}")
+    for name, agent in config.agents.items():
+        if isinstance(agent, VoiceAgentConfig):
+            yield from _missing_models(agent, ("agents", name), document)
+
+
+def _missing_models(
+    agent: VoiceAgentConfig, at: Loc, document: Document
+) -> Iterator[ConfigProblem]:
+    """Models and credentials of providers, which stand in lists or alone."""
+    chains: tuple[tuple[str, Sequence[Section]], ...] = (
+        ("stt", agent.stt),
+        ("tts", agent.tts or ()),
+    )
+    for key, chain in chains:
+        for index, provider in enumerate(chain):
+            loc = (*at, key, index) if len(chain) > 1 else (*at, key)
+            match provider:
+                case WhisperSttConfig() if not provider.model.is_dir():
+                    text = f"there is no directory {provider.model}"
+                    yield document.problem((*loc, "model"), text)
+                case PiperTtsConfig() if not provider.model.is_file():
+                    yield document.problem((*loc, "model"), f"there is no file {provider.model}")
+                case (
+                    GoogleSttConfig(credentials=Path() as path)
+                    | GoogleTtsConfig(credentials=Path() as path)
+                ) if not path.is_file():
+                    yield document.problem((*loc, "credentials"), f"there is no file {path}")
 
 
 def _warnings(config: Config, document: Document) -> Iterator[ConfigProblem]:

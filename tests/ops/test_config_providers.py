@@ -16,6 +16,7 @@ from sipbot.ops.config_providers import (
     SttChain,
     TtsChain,
 )
+from sipbot.ops.load import load as load_config
 from sipbot.ops.section import Section
 from sipbot.yamlmarks import load, validate
 
@@ -95,3 +96,48 @@ def test_mistakes(tmp_path: Path, text: str, told: str) -> None:
     message = problem(tmp_path, text)
     assert told in message
     assert message.startswith("/agent.yaml:1: ")
+
+
+WHOLE = """\
+agents:
+  desk:
+    type: voice
+    prompt: You are the desk.
+    stt: {provider: whisper, model: none}
+    llm: {provider: openai, model: m, base_url: "http://127.0.0.1:1/v1"}
+    tts:
+      - {provider: piper, model: nope.onnx}
+      - {provider: google, credentials: nope.json}
+"""
+
+
+def whole(tmp_path: Path, text: str) -> list[str]:
+    """What is wrong with a whole configuration, from the key on."""
+    file = tmp_path / "sipbot.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load_config(file, {})
+    return [str(one).removeprefix(f"{file}:") for one in caught.value.problems]
+
+
+def test_models_that_are_not_there(tmp_path: Path) -> None:
+    assert whole(tmp_path, WHOLE) == [
+        f"5: agents.desk.stt.model = none: there is no directory {tmp_path / 'none'}",
+        f"8: agents.desk.tts[0].model = nope.onnx: there is no file {tmp_path / 'nope.onnx'}",
+        f"9: agents.desk.tts[1].credentials = ***: there is no file {tmp_path / 'nope.json'}",
+    ]
+    (tmp_path / "none").mkdir()
+    for name in ("nope.onnx", "nope.json"):
+        (tmp_path / name).touch()
+    file = tmp_path / "sipbot.yaml"
+    assert "desk" in load_config(file, {}).config.agents
+
+
+def test_unknown_keys_of_providers_of_an_agent(tmp_path: Path) -> None:
+    text = WHOLE.replace(
+        "{provider: google, credentials: nope.json}", "{provider: espeak, vioce: hi}"
+    )
+    (problem,) = whole(tmp_path, text)
+    assert problem.startswith(
+        "9: agents.desk.tts[1].vioce = hi: unknown key; did you mean 'voice'?"
+    )
