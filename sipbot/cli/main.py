@@ -14,6 +14,7 @@ from sipbot.cli import exotel as exotel_command
 from sipbot.cli import flow as flow_command
 from sipbot.cli import run as run_command
 from sipbot.cli import sim as sim_command
+from sipbot.cli import test as test_command
 
 app = typer.Typer(
     name="sipbot",
@@ -33,6 +34,9 @@ app.command(
 )(call_command.call)
 app.command("dial", epilog="Example: sipbot dial +919812345610 --agent survey --wait")(
     dial_command.dial
+)
+app.command("test", epilog="Example: sipbot test config/calls/*.yaml --html report")(
+    test_command.run_calls
 )
 app.add_typer(campaign_command.app, name="campaign")
 app.add_typer(config_command.app, name="config")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 import numpy as np
+from pydantic import BaseModel
 
 from sipbot.call.leg import Pcm
 from sipbot.exotel.sim.ears import Deaf
@@ -19,7 +20,6 @@ from sipbot.exotel.sim.steps import (
     Interrupt,
     InterruptStep,
     PauseStep,
-    Step,
     WaitEnd,
     WaitEndStep,
     WaitSilence,
@@ -47,7 +47,7 @@ class StepResult:
     at_ms: int = 0  # of audio heard when it was over
 
 
-class _Failed(Exception):
+class StepFailed(Exception):
     """Why a step failed."""
 
 
@@ -56,99 +56,100 @@ class Caller:
 
     def __init__(self, line: Line, voice: Voice) -> None:
         self.results: list[StepResult] = []
-        self._line, self._voice = line, voice
+        self.line, self._voice = line, voice
 
-    async def follow(self, steps: Sequence[Step]) -> bool:
+    async def follow(self, steps: Sequence[BaseModel]) -> bool:
         """Do the steps; False as soon as one fails."""
         for step in steps:
             try:
-                detail, passed = await self._do(step), True
-            except _Failed as failed:
+                detail, passed = await self.do(step), True
+            except StepFailed as failed:
                 detail, passed = str(failed), False
             except Deaf:
-                ended = self._line.ended_by or "network"
+                ended = self.line.ended_by or "network"
                 detail, passed = f"the talk was ended by the {ended} before", False
-            result = StepResult(name_of(step), passed, detail, self._line.ears.position)
+            result = StepResult(name_of(step), passed, detail, self.line.ears.position)
             self.results.append(result)
             if not passed:
                 return False
         return True
 
-    async def _do(self, step: Step) -> str:
+    async def do(self, step: BaseModel) -> str:
+        """Do one step; returns what is worth telling. Raises ``StepFailed`` and ``Deaf``."""
         match step:
             case WaitSpeechStep(wait_speech=wait):
                 return await self._hear(wait)
             case WaitSilenceStep(wait_silence=silence):
-                return await self._hear_nothing(silence)
+                return await self.hear_nothing(silence)
             case WaitEndStep(wait_end=end):
                 return await self._wait_end(end)
             case PauseStep(pause_ms=ms):
                 return await self._pause(ms)
             case InterruptStep(interrupt=interrupt):
-                return await self._interrupt(interrupt)
+                return await self.interrupt(interrupt)
             case HoldStep(hold_ms=ms):
-                return await self._hold(ms)
+                return await self.hold(ms)
             case HangUpStep():
-                await self._line.hang_up()
+                await self.line.hang_up()
                 return ""
         action = action_of(step)
         assert action is not None, "every other step acts"
-        return await self._act(action)
+        return await self.act(action)
 
     async def _hear(self, wait: WaitSpeech) -> str:
-        ears = self._line.ears
+        ears = self.line.ears
         since = ears.position
         heard = await ears.until(lambda: ears.first_sound(since), wait.within_ms)
         if heard is None:
-            raise _Failed(f"nothing was heard for {wait.within_ms} ms")
+            raise StepFailed(f"nothing was heard for {wait.within_ms} ms")
         return f"heard after {heard - since} ms"
 
-    async def _hear_nothing(self, wait: WaitSilence) -> str:
-        ears = self._line.ears
+    async def hear_nothing(self, wait: WaitSilence) -> str:
+        ears = self.line.ears
         since = ears.position
         silent = await ears.until(lambda: ears.first_silence(since, wait.for_ms), wait.within_ms)
         if silent is None:
-            raise _Failed(f"not silent for {wait.for_ms} ms within {wait.within_ms} ms")
+            raise StepFailed(f"not silent for {wait.for_ms} ms within {wait.within_ms} ms")
         return f"silent after {silent - since} ms"
 
     async def _wait_end(self, wait: WaitEnd) -> str:
-        ears = self._line.ears
+        ears = self.line.ears
         since = ears.position
         try:
             await ears.until(lambda: None, wait.within_ms)
         except Deaf:
-            if self._line.ended_by == "bot":
+            if self.line.ended_by == "bot":
                 return f"after {ears.position - since} ms"
             raise
-        raise _Failed(f"the bot did not end the talk within {wait.within_ms} ms")
+        raise StepFailed(f"the bot did not end the talk within {wait.within_ms} ms")
 
     async def _pause(self, ms: int) -> str:
-        await self._line.ears.until(lambda: None, ms)
+        await self.line.ears.until(lambda: None, ms)
         return ""
 
-    async def _hold(self, ms: int) -> str:
-        if not await self._line.hold(True):
+    async def hold(self, ms: int) -> str:
+        if not await self.line.hold(True):
             return "this line has no hold"
         await asyncio.sleep(ms / 1000)  # nothing is heard meanwhile, so that its time stands still
-        if self._line.ended_by is None and not await self._line.hold(False):
-            raise _Failed("the bot refused to be taken off hold")
+        if self.line.ended_by is None and not await self.line.hold(False):
+            raise StepFailed("the bot refused to be taken off hold")
         return ""
 
-    async def _interrupt(self, interrupt: Interrupt) -> str:
-        ears = self._line.ears
+    async def interrupt(self, interrupt: Interrupt) -> str:
+        ears = self.line.ears
         since = ears.position
         spoken = await ears.until(lambda: ears.first_sound(since), interrupt.begins_within_ms)
         if spoken is None:
-            raise _Failed(f"the bot did not speak within {interrupt.begins_within_ms} ms")
+            raise StepFailed(f"the bot did not speak within {interrupt.begins_within_ms} ms")
         ready = spoken + interrupt.after_ms
         await ears.until(lambda: True if ears.position >= ready else None, interrupt.after_ms + 500)
         if not await ears.until(lambda: ears.sounding or None, PAUSE_MS):
-            raise _Failed("the bot had fallen silent before it could be interrupted")
-        return await self._act(interrupt)
+            raise StepFailed("the bot had fallen silent before it could be interrupted")
+        return await self.act(interrupt)
 
-    async def _act(self, action: Action) -> str:
-        ears = self._line.ears
-        sound = None if action.press else await self._voice(action, self._line.rate)
+    async def act(self, action: Action) -> str:
+        ears = self.line.ears
+        sound = None if action.press else await self._voice(action, self.line.rate)
         began = ears.position
         acting = asyncio.ensure_future(self._perform(action, sound))
         try:
@@ -166,27 +167,27 @@ class Caller:
 
     async def _perform(self, action: Action, sound: Pcm | None) -> None:
         if sound is None:
-            await self._line.press(action.press or "")
+            await self.line.press(action.press or "")
         else:
-            await self._line.speak(sound)
+            await self.line.speak(sound)
 
     async def _silenced(self, action: Action, began: int) -> str:
-        ears, limit = self._line.ears, action.silent_within_ms or 0
+        ears, limit = self.line.ears, action.silent_within_ms or 0
         wait = limit + action.quiet_ms
         silent = await ears.until(lambda: ears.first_silence(began, action.quiet_ms), wait)
         if silent is None or silent - began > limit:
-            raise _Failed(f"the bot spoke on for more than {limit} ms")
+            raise StepFailed(f"the bot spoke on for more than {limit} ms")
         return f"silent after {silent - began} ms"
 
     async def _answered(self, action: Action, began: int) -> str:
-        ears, limit = self._line.ears, action.speech_within_ms or 0
+        ears, limit = self.line.ears, action.speech_within_ms or 0
         since = ears.position
         if action.silent_within_ms is not None:
             since = ears.first_silence(began, action.quiet_ms) or since
         left = since + limit - ears.position
         heard = await ears.until(lambda: ears.first_sound(since), max(left, 1))
         if heard is None or heard - since > limit:
-            raise _Failed(f"nothing was heard within {limit} ms")
+            raise StepFailed(f"nothing was heard within {limit} ms")
         return f"heard after {heard - since} ms"
 
 

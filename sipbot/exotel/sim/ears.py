@@ -39,12 +39,15 @@ class Ears:
         self.rate = rate
         self.position = 0  # ms heard
         self.closed = False
+        self.kept: list[Pcm] | None = None  # gets everything heard from now on, if there is one
         self._sounds: list[Sound] = []
         self._frames = LevelFrames(rate)
         self._news = asyncio.Event()
 
     def feed(self, pcm: Pcm) -> None:
         """Hear a piece."""
+        if self.kept is not None:
+            self.kept.append(pcm)
         for loud in self._frames.push(pcm):
             start, self.position = self.position, self.position + FRAME_MS
             if loud:

@@ -190,7 +190,7 @@ Step: TypeAlias = Annotated[
 ]
 
 
-def action_of(step: Step) -> Action | None:
+def action_of(step: BaseModel) -> Action | None:
     """What a step does to the bot, the short forms included."""
     match step:
         case ActStep(act=action) | InterruptStep(interrupt=action):
@@ -204,6 +204,6 @@ def action_of(step: Step) -> Action | None:
     return None
 
 
-def name_of(step: Step) -> str:
+def name_of(step: BaseModel) -> str:
     """The step's key; holds nothing of what is pressed or said."""
     return next(iter(type(step).model_fields))

@@ -1,0 +1,1 @@
+"""``sipbot test``: scripted callers talk to the agents of a configuration, on loopback."""
