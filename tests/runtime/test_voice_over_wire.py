@@ -101,7 +101,8 @@ async def test_a_turn_over_the_wire_with_a_spare_for_what_fails() -> None:
             LLM0=broken_model.url,
             LLM1=model.url,
             TTS=voice.url,
-        ) as bot,simulate(bot) as caller
+        ) as bot,
+        simulate(bot) as caller,
     ):
         caller.says(tone(800, hz=300))
         await asyncio.wait_for(said.wait(), PATIENCE_S)

@@ -46,7 +46,8 @@ class HttpService:
         patience: Patience = PATIENT,
     ) -> None:
         self.provider, self.patience = provider, patience
-        logging.getLogger("httpx").setLevel(logging.WARNING)  # at INFO it writes whole URLs
+        for talkative in ("httpx", "httpcore"):  # they write URLs and headers
+            logging.getLogger(talkative).setLevel(logging.WARNING)
         self._base = httpx.URL(base_url.rstrip("/") + "/")
         self._http = httpx.AsyncClient(
             headers=dict(headers),

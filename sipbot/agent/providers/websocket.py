@@ -22,8 +22,7 @@ MAX_MESSAGE: Final = 4_194_304  # bytes
 CLOSE_S: Final = 1.0  # seconds to close in order
 
 _log = logging.getLogger("sipbot.websockets")
-_log.addHandler(logging.NullHandler())
-_log.propagate = False  # its lines hold headers, and those hold keys
+_log.setLevel(logging.CRITICAL)  # its lines hold headers, and those hold keys
 
 
 class Socket:

@@ -215,3 +215,12 @@ async def test_speech() -> None:
         "container": ["none"],
         "sample_rate": ["16000"],
     }
+
+
+async def test_nothing_is_logged_of_what_is_sent(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(0)
+    async with talking(mute) as server, ears(server.url).open(WANTED) as heard:
+        await heard.push(ramp())
+        sent_by_us = [one for one in caplog.records if "server" not in one.name]
+    assert all(KEY not in one.getMessage() for one in sent_by_us)
+    assert server.talks[0].headers["authorization"] == f"Token {KEY}"

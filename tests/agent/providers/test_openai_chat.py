@@ -278,3 +278,12 @@ async def test_unknown_shapes_of_arguments_are_handed_on_as_written() -> None:
     assert deltas == [ToolCall("c", "f", "not json")]
     with pytest.raises(json.JSONDecodeError):
         json.loads("not json")
+
+
+async def test_nothing_is_logged_of_what_is_sent(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(0)
+    async with serving(hello()) as server:
+        await all_of(model(server.url).reply(ASKED))
+    assert "SECRET" not in caplog.text
+    assert KEY not in caplog.text
+    assert "chat/completions" not in caplog.text
