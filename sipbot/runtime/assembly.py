@@ -1,13 +1,10 @@
-"""Makes the parts of a process from its configuration."""
+"""Makes the parts of an edge from the configuration; those of agents are in ``agent_parts``."""
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from pathlib import Path
 
-from sipbot.agent.providers.espeak import EspeakSynthesizer, EspeakVoice
-from sipbot.agent.runner import AgentRunner, RunnerSettings
 from sipbot.call.routing import Route, Routes
 from sipbot.clock import Clock
 from sipbot.legs.negotiation import MediaTerms
@@ -20,12 +17,9 @@ from sipbot.ops.config import Config
 from sipbot.ops.counters import Counters
 from sipbot.ops.logs import get_logger
 from sipbot.ops.overload import Overload, OverloadLimits
-from sipbot.runtime.agents import make_agents
 from sipbot.runtime.call_times import CallTimes
 from sipbot.runtime.capacity import Capacity
 from sipbot.runtime.edge import EdgeParts
-from sipbot.runtime.host import HostParts
-from sipbot.runtime.voice_agents import load_voices
 from sipbot.sip.timing import Timers
 from sipbot.sip.user_agent import UserAgentConfig
 
@@ -67,25 +61,6 @@ def overload_limits(config: Config) -> OverloadLimits:
 
 def media_terms(config: Config) -> MediaTerms:
     return MediaTerms(config.media.codecs, config.media.srtp)
-
-
-def host_parts(config: Config, base: Path | None, clock: Clock, counters: Counters) -> HostParts:
-    """Everything that agents need.
-
-    Raises ConfigError or AgentLoadError for an agent that cannot be made.
-    """
-    speech = config.speech
-    voice = EspeakVoice(speech.voice, speech.words_per_minute, speech.volume, speech.pitch)
-    agents = make_agents(config.agents, base, counters)
-    load_voices(agents.values())
-    return HostParts(
-        agents=agents,
-        runner=AgentRunner(_runner_settings(config)),
-        synthesizer=EspeakSynthesizer(voice),
-        clock=clock,
-        counters=counters,
-        log=get_logger("call"),
-    )
 
 
 def user_agent_config(config: Config) -> UserAgentConfig:
@@ -140,15 +115,4 @@ def routes(config: Config) -> Routes:
             )
             for route in config.routes
         ]
-    )
-
-
-def _runner_settings(config: Config) -> RunnerSettings:
-    return RunnerSettings(
-        min_ring_s=config.call.ring.min_ms / 1000,
-        prepare_timeout_s=config.call.prepare_timeout_s,
-        max_duration_s=config.call.max_duration_s,
-        drain_timeout_s=config.call.drain_timeout_s,
-        show_errors=config.logging.agent_errors,
-        apology=config.call.apology,
     )

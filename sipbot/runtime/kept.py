@@ -8,7 +8,7 @@ from pathlib import Path
 from sipbot.clock import Clock
 from sipbot.ops.config import Config
 from sipbot.ops.logs import get_logger
-from sipbot.runtime.assembly import host_parts
+from sipbot.runtime.agent_parts import host_parts
 from sipbot.runtime.host import HostParts
 from sipbot.runtime.records import Books
 from sipbot.runtime.transfers import TrunkTransfers

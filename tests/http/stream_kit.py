@@ -23,7 +23,8 @@ from sipbot.http.server import HttpParts, HttpServer
 from sipbot.ops.config import Config
 from sipbot.ops.counters import Counters
 from sipbot.ops.logs import get_logger
-from sipbot.runtime.assembly import admission, host_parts, trunk_limits
+from sipbot.runtime.agent_parts import host_parts
+from sipbot.runtime.assembly import admission, trunk_limits
 from sipbot.runtime.capacity import Capacity
 from sipbot.runtime.doorkeeper import Doorkeeper
 from sipbot.runtime.host import LocalHost
