@@ -67,16 +67,15 @@ async def speech() -> Pcm:
 def lines(spoken: Pcm, calls: int, seconds: float, talk: float) -> list[Pcm]:
     """One stream a call: noise, and speech for about ``talk`` of the time."""
     random = np.random.default_rng(3)
-    length = int((seconds + 2) * RATE)
+    length, cycle = int((seconds + 1) * RATE), int(len(spoken) / max(talk, 0.01))
     made = []
-    for number in range(calls):
-        line = random.normal(0, 20, length)
-        at = int(random.uniform(0, 2) * RATE) if talk < 1 else -number * 997 % len(spoken)
-        while talk and at < length:
-            part = spoken[: length - at] if at >= 0 else spoken[-at:]
-            line[max(at, 0) : max(at, 0) + len(part)] += part
-            at += len(spoken) + int(len(spoken) * (1 - talk) / talk)
-        made.append(np.clip(line, -32_768, 32_767).astype(np.int16))
+    for _ in range(calls):
+        line = random.normal(0, 20, length + cycle)
+        for at in range(0, length if talk else 0, cycle):
+            part = spoken[: len(line) - at]
+            line[at : at + len(part)] += part
+        first = int(random.integers(cycle))
+        made.append(np.clip(line[first:], -32_768, 32_767).astype(np.int16))
     return made
 
 

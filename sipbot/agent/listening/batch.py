@@ -20,7 +20,7 @@ GATE_DB: Final = 2.5  # above the noise floor a window may be speech
 QUIETEST_DBFS: Final = -58.0  # below this level nothing is speech
 AFTER_SPEECH: Final = 6  # windows after the last loud one that are judged whatever their level
 FORGET_AFTER: Final = 30  # windows of silence after which the model starts anew, about a second
-SURE: Final = 0.3  # probability from which a window keeps the gate open
+SURE: Final = 0.3  # probability from which a loud window keeps the gate open
 GROWTH: Final = 64  # slots that are added at once
 LOUD_DB: Final = 12.0  # without a model: this far above the floor is speech
 
@@ -65,20 +65,21 @@ class VadBatch:
     def run(self, lines: Sequence[int], windows: Pcm) -> list[Judged]:
         """Judge one window of each line: ``windows`` is ``(n, size)``."""
         slots = np.array(lines, np.intp)
-        levels = window_levels(windows)
+        samples = windows.astype(np.float32)
+        samples *= np.float32(1 / 32_768)
+        levels = window_levels(samples)
         floors = self._floors.floors[slots]
         loud = levels >= np.maximum(floors + GATE_DB, QUIETEST_DBFS)
         left = np.where(loud, np.maximum(self._open[slots], 1), self._open[slots])
         chosen = np.flatnonzero(left > 0)
         probabilities = np.zeros(len(slots), np.float32)
-        samples = windows.astype(np.float32) / np.float32(32_768)
         if len(chosen):
             where = slots[chosen]
             probabilities[chosen] = self._judge(where, samples[chosen], levels[chosen])
             self.judged += len(chosen)
         self.skipped += len(slots) - len(chosen)
         self._contexts[slots] = samples[:, -self._keep :]
-        self._count(slots, left, probabilities)
+        self._count(slots, left, loud & (probabilities >= SURE))
         self._floors.push(slots, levels)
         return list(map(Judged, probabilities.tolist(), levels.tolist(), floors.tolist()))
 
@@ -94,10 +95,10 @@ class VadBatch:
         return probabilities
 
     def _count(
-        self, slots: NDArray[np.intp], left: NDArray[np.int64], probabilities: Floats
+        self, slots: NDArray[np.intp], left: NDArray[np.int64], speech: NDArray[np.bool_]
     ) -> None:
         """How long each line's gate stays open; negative: windows that it has been shut."""
-        after = np.where(probabilities >= SURE, AFTER_SPEECH, left - 1)
+        after = np.where(speech, AFTER_SPEECH, left - 1)
         self._open[slots] = after
         stale = slots[after == -FORGET_AFTER]
         if len(stale):

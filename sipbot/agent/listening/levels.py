@@ -12,10 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sipbot.agent.listening.silero import Floats
-from sipbot.call.leg import Pcm
 
-FULL_SCALE_POWER: Final = 32_768.0**2
 LOWEST_DBFS: Final = -70.0  # what digital silence counts as
+LOWEST_POWER: Final = np.float32(10 ** (LOWEST_DBFS / 10))
 FIRST_FLOOR_DBFS: Final = -60.0  # of the first window
 YOUNG_DBFS: Final = -41.0  # highest floor of a new line: some callers speak at once
 SMOOTHING: Final = 0.4  # share of a new window in the smoothed level
@@ -23,14 +22,12 @@ BLOCK_WINDOWS: Final = 16  # half a second
 BLOCKS: Final = 6  # blocks that are remembered, three seconds
 
 
-def window_levels(windows: Pcm) -> Floats:
-    """Levels of windows ``(n, samples)`` in dBFS, without a constant offset."""
-    samples = windows.astype(np.float32)
-    samples -= samples.mean(axis=1, keepdims=True)
-    power = np.einsum("ij,ij->i", samples, samples) / samples.shape[1]
-    levels = 10 * np.log10(np.maximum(power, 1e-3) / FULL_SCALE_POWER)
-    clipped: Floats = np.maximum(levels, LOWEST_DBFS).astype(np.float32)
-    return clipped
+def window_levels(samples: Floats) -> Floats:
+    """Levels of windows ``(n, samples)``, from -1 to 1, in dBFS without a constant offset."""
+    power = np.einsum("ij,ij->i", samples, samples) / np.float32(samples.shape[1])
+    power -= np.square(samples.mean(axis=1))
+    levels: Floats = 10 * np.log10(np.maximum(power, LOWEST_POWER))
+    return levels
 
 
 class NoiseFloors:

@@ -15,10 +15,9 @@ import numpy as np
 from sipbot.agent.listening.batch import VadBatch
 from sipbot.agent.listening.silero import SileroModel, VadModel, VadUnavailable
 from sipbot.call.leg import Pcm
-from sipbot.call.resample import EMPTY
 
 FEW_LINES: Final = 8  # up to so many, nobody waits for others
-GATHER_S: Final = 0.008  # seconds that a window waits for those of other lines
+GATHER_S: Final = 0.016  # seconds that a window waits for those of other lines
 MAX_BACKLOG: Final = 64  # windows of one line that may wait, two seconds; older ones are dropped
 
 
@@ -93,40 +92,66 @@ class VadService:
 class VadLine:
     """One call's audio on its way to the model."""
 
-    __slots__ = ("_end", "_hear", "_rest", "_service", "_size", "dropped", "slot")
+    __slots__ = (
+        "_buffer",
+        "_end",
+        "_filled",
+        "_hear",
+        "_service",
+        "_size",
+        "_start",
+        "dropped",
+        "slot",
+    )
 
     def __init__(self, service: VadService, slot: int, size: int, hear: WindowListener) -> None:
         self.slot = slot
         self.dropped = 0  # samples that were never judged: the process was too slow
         self._service, self._size, self._hear = service, size, hear
-        self._rest: Pcm = EMPTY
-        self._end = 0
+        self._buffer: Pcm = np.zeros(2 * size, np.int16)
+        self._start = self._filled = 0  # of what waits in the buffer
+        self._end = 0  # samples that were taken or dropped
 
     def push(self, pcm: Pcm) -> None:
         """Audio that follows what was pushed before."""
-        rest = np.concatenate((self._rest, pcm)) if len(self._rest) else pcm
-        most = self._size * MAX_BACKLOG
-        if len(rest) > most:
-            self.dropped += len(rest) - most
-            self._end += len(rest) - most
-            rest = rest[-most:]
-        self._rest = rest
-        if len(rest) >= self._size:
+        filled = self._filled + len(pcm)
+        if filled > len(self._buffer):
+            pcm, filled = self._make_room(pcm)
+        self._buffer[filled - len(pcm) : filled] = pcm
+        self._filled = filled
+        if filled - self._start >= self._size:
             self._service.ready(self)
 
     def take(self) -> Pcm:
-        """For the service: the next whole window."""
-        window, self._rest = self._rest[: self._size], self._rest[self._size :]
+        """For the service: the next whole window, valid until the next push."""
+        first = self._start
+        self._start += self._size
         self._end += self._size
-        return window
+        return self._buffer[first : self._start]
 
     def judged(self, probability: float, level: float, floor: float) -> None:
         """For the service: what came of the window taken last."""
         end = self._end
-        if len(self._rest) >= self._size:
+        if self._filled - self._start >= self._size:
             self._service.ready(self)
         self._hear(VadWindow(probability, level, floor, end))
 
     def close(self) -> None:
         """Nothing more is heard. May be done twice."""
         self._service.close(self)
+
+    def _make_room(self, pcm: Pcm) -> tuple[Pcm, int]:
+        """Move what waits to the front; returns what to add and how much there is then."""
+        waiting = self._buffer[self._start : self._filled]
+        rest = np.concatenate((waiting, pcm))
+        most = self._size * MAX_BACKLOG
+        if len(rest) > most:
+            self.dropped += len(rest) - most
+            self._end += len(rest) - most
+            rest = rest[-most:]
+        if len(rest) > len(self._buffer):
+            self._buffer = np.zeros(len(rest), np.int16)
+        self._start = 0
+        kept = max(len(rest) - len(pcm), 0)
+        self._buffer[:kept] = rest[:kept]
+        return rest[kept:], len(rest)
