@@ -10,11 +10,8 @@ from typing import Any
 
 import pytest
 
-from sipbot.agent.flow import FlowAgent
-from sipbot.agent.flow.load import from_document
 from sipbot.call.leg import EndReason
 from sipbot.testing import simulate, virtual_time
-from sipbot.yamlmarks import loads
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "writing-agents.md").read_text("utf-8")
 
@@ -65,19 +62,6 @@ async def test_the_interpreter_listens_while_it_talks() -> None:
         await caller.waits(2.0)
     assert caller.record.reason is EndReason.CALLER_HUNG_UP
     assert caller.record.failure == ""
-
-
-@virtual_time
-async def test_the_flow_shown_works() -> None:
-    (text,) = (block for block in blocks("yaml") if "start:" in block)
-    flow = from_document(loads(text, "writing-agents.md"), Path())
-    assert flow.warnings == ()
-    async with simulate(FlowAgent(flow)) as caller:
-        await caller.hears("Lotus Clinic")
-        await caller.press("1")
-        await caller.press("411001")
-        await caller.hears("You typed 4 1 1 0 0 1", to_the_end=True)
-        await caller.ended()
 
 
 @virtual_time
