@@ -18,6 +18,7 @@ from sipbot.agent.flow.hours import check_period, is_open
 from sipbot.agent.flow.http_call import HttpFailed, ask
 from sipbot.agent.flow.load import from_document
 from sipbot.agent.flow.model import Http
+from sipbot.call.leg import EndReason
 from sipbot.errors import ConfigError
 from sipbot.testing import simulate, tone, virtual_time
 from sipbot.yamlmarks import loads
@@ -200,6 +201,28 @@ def test_flows_in_a_circle_and_variables_that_are_not_there(tmp_path: Path) -> N
             "  b: {hangup: }\n",
             tmp_path,
         )
+
+
+def test_circles_of_services_alone_are_mistakes() -> None:
+    with pytest.raises(ConfigError, match="leads back to itself"):
+        agent(
+            "start: a\nnodes:\n  a: {http: {url: 'http://x.example/', next: b, failed: a}}\n"
+            "  b: {hangup: }\n"
+        )
+
+
+@virtual_time
+async def test_flows_within_flows_share_one_limit(tmp_path: Path) -> None:
+    (tmp_path / "sub.yaml").write_text(
+        "start: a\nnodes: {a: {say: '{caller}', next: b}, b: {return: }}\n"
+    )
+    text = (
+        "start: a\nnodes:\n  a: {flow: {file: sub.yaml, next: b}}\n"
+        "  b: {say: '{caller}', next: a}\n"
+    )
+    async with simulate(agent(text, tmp_path), caller="") as caller:
+        record = await caller.ended()
+    assert record.reason is EndReason.BOT_HUNG_UP
 
 
 # Languages

@@ -30,8 +30,8 @@ from sipbot.agent.flow.text import BUILT_IN, fill, names_in
 Loc: TypeAlias = tuple[str | int, ...]
 Finding: TypeAlias = tuple[Loc, str]
 
-# They take no time.
-_SILENT: Final = (GotoNode, SetNode, BranchNode, LanguageNode, HoursNode)
+# They say and ask nothing, and may take no time.
+_SILENT: Final = (GotoNode, SetNode, BranchNode, LanguageNode, HoursNode, HttpNode, SubFlowNode)
 _GOES_ON: Final = (SayNode, PlayNode, SetNode, LanguageNode)  # they need a next
 SPOKEN_FIELDS: Final = (
     "first",

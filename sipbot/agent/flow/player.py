@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from enum import Enum, auto
 from functools import lru_cache
 from pathlib import Path
@@ -91,7 +92,8 @@ class FlowAgent:
         """Go from node to node until one ends the call."""
         keys = KeyReader(call)
         ear = Ear(call, keys, self._recogniser)
-        await _Walk(self.flow, call, keys, ear, self._clock, self.flow.file.language).walk()
+        steps = iter(range(MAX_STEPS))
+        await _Walk(self.flow, call, keys, ear, self._clock, self.flow.file.language, steps).walk()
 
     async def _warm(self, call: Call) -> None:
         if not isinstance(self._recogniser, OfflineRecogniser):
@@ -121,27 +123,35 @@ class _Left(Enum):
 
 
 class _Walk:
-    """One call's way through a flow."""
+    """One call's way through a flow. ``steps`` are what is left for all flows of the call."""
 
     def __init__(
-        self, flow: Flow, call: Call, keys: KeyReader, ear: Ear, clock: Clock, language: str
+        self,
+        flow: Flow,
+        call: Call,
+        keys: KeyReader,
+        ear: Ear,
+        clock: Clock,
+        language: str,
+        steps: Iterator[int],
     ) -> None:
         self.speaker = Speaker(flow, call, keys, language)
         self.speaker.values = _first_values(flow, call)
         self._flow, self._call, self._keys, self._ear = flow, call, keys, ear
-        self._clock = clock
+        self._clock, self._steps = clock, steps
         self._asker = Asker(self.speaker, keys, ear)
         self._left = _Left.ENDED
 
     async def walk(self) -> _Left:
         name: str | None = self._flow.file.start
-        steps = 0
-        while name is not None and steps < MAX_STEPS:
+        for _ in self._steps:
+            if name is None:
+                return self._left
             self._call.log.debug("flow node", node=name)
             name = await self._visit(name, self._flow.file.nodes[name])
-            steps += 1
-        if name is not None:
-            self._call.log.warning("flow too long", limit=MAX_STEPS)
+            await asyncio.sleep(0)  # others' turn, also where nodes take no time
+        self._call.log.warning("flow too long", limit=MAX_STEPS)
+        self._left = _Left.ENDED
         return self._left
 
     async def _visit(self, name: str, node: Node) -> str | None:
@@ -232,6 +242,7 @@ class _Walk:
             self._ear,
             self._clock,
             self.speaker.language,
+            self._steps,
         )
         given = {key: self.speaker.fill(text) for key, text in node.flow.give.items()}
         inner.speaker.values |= given
