@@ -71,7 +71,7 @@ def lines(spoken: Pcm, calls: int, seconds: float, talk: float) -> list[Pcm]:
     made = []
     for _ in range(calls):
         line = random.normal(0, 20, length + cycle)
-        for at in range(0, length if talk else 0, cycle):
+        for at in range(0, len(line) if talk else 0, cycle):
             part = spoken[: len(line) - at]
             line[at : at + len(part)] += part
         first = int(random.integers(cycle))
