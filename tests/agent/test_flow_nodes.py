@@ -258,6 +258,23 @@ def test_missing_translations_are_doubts() -> None:
         agent(TWO.replace("language: hi,", "language: ta,"))
 
 
+def test_the_shipped_flow_of_two_languages_lacks_nothing() -> None:
+    flow = load_flow(
+        Path(__file__).resolve().parents[2] / "config" / "flows" / "two_languages.yaml"
+    )
+    assert flow.warnings == ()
+    assert set(flow.file.languages) == {"en", "hi"}
+
+
+def test_a_wrong_text_is_one_mistake() -> None:
+    with pytest.raises(ConfigError) as error:
+        agent("start: a\nnodes: {a: {hangup: [x]}}\n")
+    assert len(error.value.problems) == 1
+    with pytest.raises(ConfigError) as error:
+        agent("start: a\nnodes: {a: {hangup: {en: x, Hindi: y}}}\n")
+    assert len(error.value.problems) == 1
+
+
 # Messages
 
 MAIL = """

@@ -29,12 +29,25 @@ MAX_SPOKEN_DIGITS: Final = 16  # that one question may ask for by voice
 MAX_ANSWERS: Final = 50  # of one question
 MAX_WAIT_S: Final = 120.0  # seconds that a menu or gather may wait for a key
 
+
+def _how_many(value: Any) -> str:
+    """Whether a spoken text is one text or has one for each language."""
+    return "by language" if isinstance(value, dict) else "one text"
+
+
 Key: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[0-9*#]$")]
 Name: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
 Text: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=5_000)]
 Language: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}(-[a-z0-9]+)*$")]
-Spoken: TypeAlias = Text | Annotated[dict[Language, Text], Field(min_length=1)]  # by language
-MaybeSpoken: TypeAlias = str | dict[Language, Text]  # empty: nothing is said
+Spoken: TypeAlias = Annotated[  # one text, or one for each language
+    Annotated[Text, Tag("one text")]
+    | Annotated[dict[Language, Text], Field(min_length=1), Tag("by language")],
+    Discriminator(_how_many),
+]
+MaybeSpoken: TypeAlias = Annotated[  # the same; an empty text is not spoken
+    Annotated[str, Tag("one text")] | Annotated[dict[Language, Text], Tag("by language")],
+    Discriminator(_how_many),
+]
 Wait: TypeAlias = Annotated[float, Field(gt=0, le=MAX_WAIT_S)]
 Pattern: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=300)]
 Period: TypeAlias = Annotated[str, StringConstraints(max_length=64), AfterValidator(check_period)]
