@@ -20,7 +20,7 @@ from sipbot.ops.config import Config
 from sipbot.ops.logs import Logger
 from sipbot.ops.status import ProcessStatus, Status
 from sipbot.runtime.child import Child, EdgeBoot, put_into_memory
-from sipbot.runtime.keeper import Keeper, Watch
+from sipbot.runtime.keeper import WATCH_S, Keeper, Watch
 from sipbot.runtime.link import messages as msg
 from sipbot.runtime.link.shared import make_memory
 from sipbot.runtime.merging import StreamBook, whole
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 OPEN_S: Final = 30.0  # seconds for the edge to open its listeners
 ADOPT_S: Final = 10.0  # seconds for the edge to take new settings over
+LEFT_BEHIND_S: Final = 3.0  # seconds of silence after which an ending fleet gives a worker up
 STOP_S: Final = 5.0  # seconds for the edge to go when it is told to at once
 MAX_GOING: Final = 64  # workers that may be finishing their calls at a time
 SPARE_SLOTS: Final = 64  # rings beyond the calls: for slots that a busy worker has yet to leave
@@ -146,8 +147,16 @@ class Fleet:
     async def _wait_over(self) -> None:
         await self.edge.gone.wait()
         for worker in self._workers():
-            await worker.child.gone.wait()
+            await self._wait_gone(worker)
         self.over.set()
+
+    async def _wait_gone(self, worker: WorkerProcess) -> None:
+        """Streams may go on; but one that shows no sign of life will not end them either."""
+        while not await worker.child.wait_gone(WATCH_S):
+            worker.silent_s += WATCH_S
+            if worker.silent_s > LEFT_BEHIND_S:
+                self._log.error("worker hangs", worker=worker.number, silent_s=worker.silent_s)
+                worker.child.kill()
 
     async def fade(self) -> None:
         """The edge is dead: wait until the workers have finished the streams that they have."""
