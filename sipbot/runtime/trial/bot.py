@@ -17,7 +17,8 @@ from sipbot.media.clockwork import Clockwork
 from sipbot.ops.config import Config
 from sipbot.ops.counters import Counters
 from sipbot.ops.logs import get_logger
-from sipbot.runtime.assembly import edge_parts, host_parts
+from sipbot.runtime.agent_parts import host_parts
+from sipbot.runtime.assembly import edge_parts
 from sipbot.runtime.doorkeeper import Doorkeeper
 from sipbot.runtime.edge import Edge
 from sipbot.runtime.faults import fault_logger
