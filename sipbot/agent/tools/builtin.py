@@ -8,7 +8,8 @@ from typing import Any, Final
 from sipbot.agent.ports import Tool
 from sipbot.agent.tools.toolbox import RunnableTool, ToolFailed, ToolTurn
 from sipbot.call.call import DTMF_DIGITS
-from sipbot.call.events import TransferRefused
+from sipbot.call.events import CallEnded
+from sipbot.errors import SipbotError
 
 MAX_KEYS: Final = 32  # keys pressed at once
 
@@ -24,9 +25,11 @@ def transfer_tool(targets: Mapping[str, str]) -> RunnableTool:
         await turn.spoken()
         try:
             await turn.call.transfer(target)
-        except TransferRefused as refused:
+        except CallEnded:
+            raise
+        except SipbotError as error:  # refused, or this line cannot
             turn.reopen()
-            raise ToolFailed("the transfer was refused; the caller is still here") from refused
+            raise ToolFailed("the transfer was refused; the caller is still here") from error
         turn.end()
         return "done"
 

@@ -16,6 +16,7 @@ from sipbot.agent.tools.functions import function_tool, load_function_tool
 from sipbot.agent.tools.http import MAX_BODY, HttpTool
 from sipbot.agent.tools.toolbox import MAX_RESULT_CHARS, RunnableTool, Toolbox
 from sipbot.call.call import Call
+from sipbot.errors import LocalProtocolError
 from sipbot.testing.clock import virtual_time
 from sipbot.testing.leg import FakeLeg
 
@@ -124,6 +125,22 @@ async def test_transfer_waits_for_the_words_then_ends() -> None:
     assert (await use(transfer_tool({"desk": "x"}), to="moon"))[
         0
     ] == "error: to must be one of desk"
+
+
+@virtual_time
+async def test_a_transfer_that_cannot_be_goes_on_with_the_call() -> None:
+    turn = FakeTurn()
+    await turn.call.answer()
+
+    async def transfer(target: str) -> None:
+        raise LocalProtocolError("not on this line")
+
+    turn.call.transfer = transfer  # type: ignore[method-assign]
+    wanted = ToolCall("1", "transfer_call", '{"to": "desk"}')
+    result = await Toolbox([transfer_tool({"desk": "x"})]).run(turn, wanted, 1.0)
+    assert result.startswith("error: the transfer was refused")
+    assert turn.did == ["close", "spoken", "reopen"]
+    turn.leg.hang_up()
 
 
 @virtual_time
