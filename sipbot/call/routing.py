@@ -52,15 +52,13 @@ class Routes:
                 return RouteResult(route.agent, f"routes[{index}]")
         return RouteResult(None, NO_ROUTE)
 
-
     def may_take(self, path: str, *, named: bool) -> bool:
         """Whether a call with this URL path may find an agent, whatever else is known of it later.
 
         With ``named`` only routes with a path count: those without are no answer to a name.
         """
         return any(
-            not named if route.path is None else matches(route.path, path)
-            for route in self._routes
+            not named if route.path is None else matches(route.path, path) for route in self._routes
         )
 
 
