@@ -26,7 +26,7 @@ from sipbot.runtime.fleet import Fleet
 from sipbot.runtime.limits import look_at_limits
 from sipbot.runtime.rules import needs_restart
 from sipbot.runtime.tls_files import tls_contexts
-from sipbot.runtime.web import FleetView, Front, http_socket, http_urls
+from sipbot.runtime.web import FleetView, Front, http_socket, http_urls, standing_in
 from sipbot.runtime.worker_count import worker_count
 from sipbot.sip.effects import Transport
 from sipbot.transport.local import bound_socket
@@ -143,6 +143,11 @@ class Supervisor:
         fading = self._loop.create_task(fleet.fade())
         self._fading[fading] = fleet
         fading.add_done_callback(self._fading.pop)
+        async with standing_in(self._config, self._http, self._front, self._clock):
+            return await self._replaced(fleet, wait_s)
+
+    async def _replaced(self, fleet: Fleet, wait_s: float) -> Fleet:
+        """A fleet in the place of ``fleet``, or that one when we are told to stop before."""
         backoff = Backoff()
         while not self._stop.is_set():
             await self._pause(wait_s)

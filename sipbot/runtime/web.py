@@ -137,6 +137,28 @@ async def serving(
         await server.close()
 
 
+@contextlib.asynccontextmanager
+async def standing_in(
+    config: Config, listening: socket.socket | None, source: Source, clock: Clock
+) -> AsyncIterator[None]:
+    """Answer in the place of workers while inside: how we fare, and 503 for all else."""
+    if listening is None:
+        yield
+        return
+    from sipbot.http.app import make_app
+    from sipbot.http.closed import router
+    from sipbot.http.server import HttpParts
+    from sipbot.runtime.stream_parts import server_tls
+
+    parts = HttpParts(
+        app=make_app(source, clock, (router(config.limits.retry_after_s),)),
+        trusted=config.http.trusted_proxies,
+        tls=server_tls(config.http.tls),
+    )
+    async with serving(listening.dup(), parts, clock):
+        yield
+
+
 def http_socket(config: Config) -> socket.socket | None:
     """The bound listener, where HTTP is wanted. Raises TransportError."""
     from sipbot.http.listening import bound
