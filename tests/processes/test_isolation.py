@@ -60,6 +60,7 @@ def test_without_a_healthy_worker_calls_are_refused(tmp_path: Path) -> None:
             call.ack(failure=True)
         assert answer.status == 503
         assert answer.get("retry-after")
+        until(lambda: server.count("call refused"), 5.0, "the refusal in the log")
         assert server.of("call refused")[0]["rule"] == "no-worker"
 
 
