@@ -20,7 +20,7 @@ from .wire import Caller, Heard, Line, audio_offer
 pytestmark = pytest.mark.interop
 
 _PATIENCE_S = 6.0
-DRAIN_S = 30.0  # how long the server lets calls finish after SIGTERM
+DRAIN_S = 8.0  # how long the server of its own lets calls finish after SIGTERM
 
 
 @pytest.fixture
@@ -208,7 +208,7 @@ def test_merged_request_is_482(bot: BotProcess, media_port: int) -> None:
 @pytest.fixture
 def own_bot(tmp_path: Path) -> Iterator[BotProcess]:
     """A server that the test itself stops."""
-    server = BotProcess(BotConfig.free(), tmp_path).start()
+    server = BotProcess(BotConfig.free(call={"drain_s": DRAIN_S}), tmp_path).start()
     try:
         yield server
     finally:
