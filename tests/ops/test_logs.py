@@ -80,13 +80,13 @@ def test_call_context_reaches_every_line(stream: io.StringIO) -> None:
 
 def test_libraries_are_routed_through(stream: io.StringIO) -> None:
     writer = logs.configure("info", "json", stream)
-    library = logging.getLogger("some.library")
+    library = logging.getLogger("some.package")
     library.info("too talkative")
     library.warning("watch %s", "out")
     library.critical("ended")
     assert [(line["part"], line["level"], line["event"]) for line in lines(writer, stream)] == [
-        ("some.library", "warning", "watch out"),
-        ("some.library", "error", "ended"),
+        ("some.package", "warning", "watch out"),
+        ("some.package", "error", "ended"),
     ]
 
 
