@@ -16,13 +16,13 @@ Nothing is expanded here.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, TypeAlias, TypeVar
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Discriminator, ValidationError
 
 from sipbot.errors import ConfigError, ConfigProblem
 from sipbot.yamlproblems import Explained, explain
@@ -248,3 +248,28 @@ class _Builder:
     def _report(self, node: yaml.Node, loc: Loc, value: str, message: str) -> None:
         line = node.start_mark.line + 1
         self.problems.append(ConfigProblem(self.name, line, key_path(loc), value, message))
+
+
+def actions_of(kinds: Sequence[type[BaseModel]]) -> dict[str, str]:
+    """The key that names each kind of a union, its first field -> name of its class."""
+    return {next(iter(kind.model_fields)).rstrip("_"): kind.__name__ for kind in kinds}
+
+
+def by_action(actions: Mapping[str, str], noun: str) -> Discriminator:
+    """Tells members of a union apart by the one key of ``actions`` that a mapping holds.
+
+    Tags are names of classes. ``noun`` (``step``) is what complaints call a member.
+    """
+
+    def kind(value: Any) -> str | None:
+        if isinstance(value, BaseModel):
+            return type(value).__name__
+        held = [actions[key] for key in value if key in actions] if isinstance(value, dict) else []
+        return held[0] if len(held) == 1 else None
+
+    article = "an" if noun[0] in "aeiou" else "a"
+    return Discriminator(
+        kind,
+        custom_error_type=f"{noun}_kind",
+        custom_error_message=f"{article} {noun} needs exactly one of {', '.join(actions)}",
+    )

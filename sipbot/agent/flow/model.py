@@ -23,6 +23,7 @@ from pydantic import (
 )
 
 from sipbot.agent.flow.hours import check_period
+from sipbot.yamlmarks import actions_of, by_action
 
 MAX_KEYS: Final = 32  # keys that one gather may collect
 MAX_SPOKEN_DIGITS: Final = 16  # that one question may ask for by voice
@@ -352,15 +353,7 @@ _KINDS: Final = (
     LanguageNode,
     VoicemailNode,
 )
-ACTIONS: Final = {next(iter(kind.model_fields)).rstrip("_"): kind.__name__ for kind in _KINDS}
-
-
-def _kind(value: Any) -> str | None:
-    """Name of the node's class by the one action that it holds."""
-    if isinstance(value, BaseModel):
-        return type(value).__name__
-    held = [ACTIONS[key] for key in value if key in ACTIONS] if isinstance(value, dict) else []
-    return held[0] if len(held) == 1 else None
+ACTIONS: Final = actions_of(_KINDS)
 
 
 Node: TypeAlias = Annotated[
@@ -380,11 +373,7 @@ Node: TypeAlias = Annotated[
     | Annotated[ReturnNode, Tag("ReturnNode")]
     | Annotated[LanguageNode, Tag("LanguageNode")]
     | Annotated[VoicemailNode, Tag("VoicemailNode")],
-    Discriminator(
-        _kind,
-        custom_error_type="node_kind",
-        custom_error_message=f"a node needs exactly one of {', '.join(ACTIONS)}",
-    ),
+    by_action(ACTIONS, "node"),
 ]
 
 

@@ -6,11 +6,12 @@ The meaning of each field is in its comment, from which docs/simulator.md is wri
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstraints, Tag
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Tag
 
 from sipbot.exotel.sim.steps import Step
+from sipbot.yamlmarks import actions_of, by_action
 
 MAX_APPLETS: Final = 100
 MAX_STEPS: Final = 200  # of one caller
@@ -208,14 +209,7 @@ _KINDS: Final = (
     GatherApplet,
     HangupApplet,
 )
-ACTIONS: Final = {next(iter(kind.model_fields)): kind.__name__ for kind in _KINDS}
-
-
-def _kind(value: Any) -> str | None:
-    if isinstance(value, BaseModel):
-        return type(value).__name__
-    held = [ACTIONS[key] for key in value if key in ACTIONS] if isinstance(value, dict) else []
-    return held[0] if len(held) == 1 else None
+ACTIONS: Final = actions_of(_KINDS)
 
 
 Applet: TypeAlias = Annotated[
@@ -228,11 +222,7 @@ Applet: TypeAlias = Annotated[
     | Annotated[GreetingApplet, Tag("GreetingApplet")]
     | Annotated[GatherApplet, Tag("GatherApplet")]
     | Annotated[HangupApplet, Tag("HangupApplet")],
-    Discriminator(
-        _kind,
-        custom_error_type="applet_kind",
-        custom_error_message=f"an applet needs exactly one of {', '.join(ACTIONS)}",
-    ),
+    by_action(ACTIONS, "applet"),
 ]
 AnyTalk: TypeAlias = TalkApplet | VoicebotApplet | ConnectSipApplet
 

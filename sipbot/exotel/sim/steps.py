@@ -6,17 +6,18 @@ for a moment does not make a good bot look bad.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, TypeAlias
+from typing import Annotated, Final, TypeAlias
 
 from pydantic import (
     BaseModel,
     ConfigDict,
-    Discriminator,
     Field,
     StringConstraints,
     Tag,
     model_validator,
 )
+
+from sipbot.yamlmarks import actions_of, by_action
 
 MAX_WAIT_MS: Final = 600_000
 
@@ -160,14 +161,7 @@ _KINDS: Final = (
     HoldStep,
     HangUpStep,
 )
-ACTIONS: Final = {next(iter(kind.model_fields)): kind.__name__ for kind in _KINDS}
-
-
-def _kind(value: Any) -> str | None:
-    if isinstance(value, BaseModel):
-        return type(value).__name__
-    held = [ACTIONS[key] for key in value if key in ACTIONS] if isinstance(value, dict) else []
-    return held[0] if len(held) == 1 else None
+ACTIONS: Final = actions_of(_KINDS)
 
 
 Step: TypeAlias = Annotated[
@@ -182,11 +176,7 @@ Step: TypeAlias = Annotated[
     | Annotated[PlayStep, Tag("PlayStep")]
     | Annotated[HoldStep, Tag("HoldStep")]
     | Annotated[HangUpStep, Tag("HangUpStep")],
-    Discriminator(
-        _kind,
-        custom_error_type="step_kind",
-        custom_error_message=f"a step needs exactly one of {', '.join(ACTIONS)}",
-    ),
+    by_action(ACTIONS, "step"),
 ]
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
-from pydantic import BaseModel, Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import Field, Tag, field_validator, model_validator
 
 from sipbot.exotel.sim.model import Model
 from sipbot.exotel.sim.steps import (
@@ -18,6 +18,7 @@ from sipbot.exotel.sim.steps import (
     WaitEndStep,
     WaitSilenceStep,
 )
+from sipbot.yamlmarks import actions_of, by_action
 
 MAX_STEPS: Final = 200  # of one caller
 
@@ -105,14 +106,7 @@ _KINDS: Final = (
     WaitSilenceStep,
     WaitEndStep,
 )
-ACTIONS: Final = {next(iter(kind.model_fields)): kind.__name__ for kind in _KINDS}
-
-
-def _kind(value: Any) -> str | None:
-    if isinstance(value, BaseModel):
-        return type(value).__name__
-    held = [ACTIONS[key] for key in value if key in ACTIONS] if isinstance(value, dict) else []
-    return held[0] if len(held) == 1 else None
+ACTIONS: Final = actions_of(_KINDS)
 
 
 CallStep: TypeAlias = Annotated[
@@ -125,11 +119,7 @@ CallStep: TypeAlias = Annotated[
     | Annotated[PauseStep, Tag("PauseStep")]
     | Annotated[WaitSilenceStep, Tag("WaitSilenceStep")]
     | Annotated[WaitEndStep, Tag("WaitEndStep")],
-    Discriminator(
-        _kind,
-        custom_error_type="step_kind",
-        custom_error_message=f"a step needs exactly one of {', '.join(ACTIONS)}",
-    ),
+    by_action(ACTIONS, "step"),
 ]
 
 
